@@ -1,0 +1,144 @@
+"""The store as its users see it: connections, their states and secrets, and the counters that builds compare."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import psycopg
+from psycopg.rows import class_row
+from pydantic import SecretStr
+
+from ledgerlake.errors import UsageError
+from ledgerlake.store import _migrate
+from ledgerlake.store._connections import Connection, State
+from ledgerlake.store._vault import Vault
+
+
+def bucket_of(customer_id: str, buckets: int) -> int:
+    """The bucket of a customer: stable over processes, versions and machines."""
+    return int.from_bytes(hashlib.blake2b(customer_id.encode(), digest_size=8).digest(), "big") % buckets
+
+
+def connection_id_of(provider: str, external_id: str) -> str:
+    """The same consent always has the same id, so connecting it again repairs it and never doubles it."""
+    return f"con_{hashlib.blake2b(f'{provider}:{external_id}'.encode(), digest_size=10).hexdigest()}"
+
+
+class Store:
+    """Short transactions on the store's PostgreSQL; each call opens and closes its own connection."""
+
+    def __init__(self, postgres_url: str) -> None:
+        self.postgres_url = postgres_url
+
+    def __repr__(self) -> str:
+        return "Store()"
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[psycopg.Connection]:
+        """A connection in autocommit mode. Raises ServerError when PostgreSQL cannot be reached."""
+        with _migrate.connect(self.postgres_url) as connection:
+            yield connection
+
+    def buckets(self) -> int:
+        with self.connect() as connection:
+            row = connection.execute("SELECT buckets FROM ledgerlake.store").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def bucket_revisions(self) -> dict[int, int]:
+        """For each bucket that has a connection: a counter that grows with every committed change in it."""
+        with self.connect() as connection:
+            rows = connection.execute("SELECT bucket, sum(revision) FROM ledgerlake.connections GROUP BY bucket")
+            return {bucket: int(revision) for bucket, revision in rows}
+
+    def add_connection(
+        self, vault: Vault, *, provider: str, external_id: str, customer_id: str, secrets: Mapping[str, SecretStr]
+    ) -> tuple[Connection, bool]:
+        """Add a connection, or give a known one new secrets and make it active again; True when it is new.
+
+        Raises:
+            UsageError: the provider's consent is already another customer's.
+        """
+        connection_id = connection_id_of(provider, external_id)
+        ciphertext = vault.seal(connection_id, secrets)
+        with self.connect() as connection, connection.transaction():
+            row = connection.execute(
+                """
+                INSERT INTO ledgerlake.connections (connection_id, customer_id, provider, external_id, bucket)
+                SELECT %s, %s, %s, %s, %s
+                ON CONFLICT (connection_id) DO UPDATE
+                SET state = 'active', reason = NULL, revision = connections.revision + 1,
+                    state_since = CASE WHEN connections.state = 'active' THEN connections.state_since ELSE now() END
+                RETURNING customer_id, xmax = 0
+                """,
+                (connection_id, customer_id, provider, external_id, bucket_of(customer_id, self._buckets(connection))),
+            ).fetchone()
+            assert row is not None
+            if row[0] != customer_id:
+                raise UsageError(
+                    f"{provider} {external_id} is already connected for another customer; a consent belongs to one customer."
+                )
+            connection.execute(
+                """
+                INSERT INTO ledgerlake.secrets (connection_id, ciphertext) VALUES (%s, %s)
+                ON CONFLICT (connection_id) DO UPDATE SET ciphertext = excluded.ciphertext, updated_at = now()
+                """,
+                (connection_id, ciphertext),
+            )
+        return self.connection(connection_id), bool(row[1])
+
+    def connection(self, connection_id: str) -> Connection:
+        """That connection. Raises UsageError when there is none."""
+        for found in self.connections(ids=[connection_id]):
+            return found
+        raise UsageError(f"There is no connection {connection_id}; `ledgerlake connections` lists them.")
+
+    def connections(
+        self, *, ids: Sequence[str] | None = None, providers: Sequence[str] | None = None
+    ) -> list[Connection]:
+        """The connections, oldest first; all of them, or those ids and providers."""
+        with self.connect() as connection, connection.cursor(row_factory=class_row(Connection)) as cursor:
+            cursor.execute(
+                """
+                SELECT connection_id, customer_id, provider, external_id, institution_id, institution_name, bucket,
+                       state, reason, state_since, created_at, last_synced_at, revision
+                FROM ledgerlake.connections
+                WHERE (%(ids)s::text[] IS NULL OR connection_id = ANY(%(ids)s))
+                  AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s))
+                ORDER BY created_at, connection_id
+                """,
+                {
+                    "ids": list(ids) if ids is not None else None,
+                    "providers": list(providers) if providers is not None else None,
+                },
+            )
+            return cursor.fetchall()
+
+    def set_state(self, connection_id: str, state: State, reason: str | None) -> None:
+        """Move a connection to a state, with the reason; a state it has already keeps its `state_since`."""
+        with self.connect() as connection:
+            connection.execute(
+                """
+                UPDATE ledgerlake.connections
+                SET state = %(state)s, reason = %(reason)s, state_since = now(), revision = revision + 1
+                WHERE connection_id = %(id)s AND (state <> %(state)s OR reason IS DISTINCT FROM %(reason)s)
+                """,
+                {"id": connection_id, "state": state, "reason": reason},
+            )
+
+    def rotate_secrets(self, vault: Vault) -> int:
+        """Encrypt every connection's secrets under the vault's first key, all or none; how many there were."""
+        with self.connect() as connection, connection.transaction():
+            rows = connection.execute("SELECT connection_id, ciphertext FROM ledgerlake.secrets FOR UPDATE").fetchall()
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    "UPDATE ledgerlake.secrets SET ciphertext = %s, updated_at = now() WHERE connection_id = %s",
+                    [(vault.rotate(bytes(ciphertext)), connection_id) for connection_id, ciphertext in rows],
+                )
+        return len(rows)
+
+    @staticmethod
+    def _buckets(connection: psycopg.Connection) -> int:
+        row = connection.execute("SELECT buckets FROM ledgerlake.store").fetchone()
+        assert row is not None
+        return int(row[0])

@@ -1,0 +1,119 @@
+"""Real servers, started once for all workers; a fresh database and a fresh S3 prefix for each test."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+from pytest_socket import socket_allow_hosts
+
+from ledgerlake.local import S3, Servers, servers
+from ledgerlake.local._process import locked
+from ledgerlake.settings import Settings
+from ledgerlake.store import Store, Vault, migrate
+
+BUCKETS = 4
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _closed_house() -> Iterator[None]:
+    """No setting of the developer's own, and no socket to the outside."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("LEDGERLAKE_", "AWS_", "DAGSTER_", "DBT_", "PG")):
+                patch.delenv(name)
+        patch.setitem(Settings.model_config, "env_file", None)
+        socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def shared_servers(shared: Path) -> Iterator[Servers]:
+    """PostgreSQL and S3, started by the first worker that asks and stopped by the last that leaves."""
+    with servers(Settings(home=shared / "servers")) as where:
+        yield where
+
+
+@pytest.fixture(scope="session")
+def _template(shared: Path, shared_servers: Servers) -> str:
+    """A migrated database, made once, that each test's database is a copy of."""
+    name = "template_store"
+    with locked(shared / "template.lock"), _admin(shared_servers) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            migrate(_database(shared_servers, name), buckets=BUCKETS)
+    return name
+
+
+def _admin(where: Servers) -> psycopg.Connection:
+    return psycopg.connect(where.postgres_url, dbname="postgres", autocommit=True)
+
+
+def _database(where: Servers, name: str) -> str:
+    return f"{where.postgres_url.rpartition('/')[0]}/{name}"
+
+
+def _fresh(where: Servers, template: str) -> Iterator[str]:
+    name = f"test_{secrets.token_hex(6)}"
+    with _admin(where) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+        yield _database(where, name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_postgres_url(shared_servers: Servers) -> Iterator[str]:
+    """A database without a store."""
+    yield from _fresh(shared_servers, "template0")
+
+
+@pytest.fixture
+def postgres_url(shared_servers: Servers, _template: str) -> Iterator[str]:
+    """A database with an empty store of 4 buckets."""
+    yield from _fresh(shared_servers, _template)
+
+
+@pytest.fixture
+def store(postgres_url: str) -> Store:
+    return Store(postgres_url)
+
+
+@pytest.fixture
+def s3(shared_servers: Servers) -> S3:
+    """A prefix of its own in the shared bucket."""
+    there = shared_servers.s3
+    return S3(f"{there.url}/{secrets.token_hex(6)}", there.endpoint, there.access_key, there.secret_key, there.region)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, postgres_url: str, s3: S3) -> Settings:
+    """Settings that name this test's own database and prefix, as an operator's environment would."""
+    return Settings(
+        home=tmp_path / "home",
+        postgres_url=SecretStr(postgres_url),
+        secret_keys=(SecretStr("x2ZRlGdZ7lYbLQ3jVYyDRMq3bq3aMqGmFrPyfjRkcHA="),),
+        s3_url=s3.url,
+        aws_endpoint_url_s3=s3.endpoint,
+        aws_access_key_id=SecretStr(s3.access_key or ""),
+        aws_secret_access_key=SecretStr(s3.secret_key or ""),
+        aws_region=s3.region,
+        buckets=BUCKETS,
+    )
+
+
+@pytest.fixture
+def vault(settings: Settings) -> Vault:
+    return Vault.of(settings)
