@@ -44,7 +44,8 @@ TOKEN = "token_canary7h3s3cr3t"
 BASIC = base64.b64encode(f"{TOKEN}:".encode()).decode()
 SECRETS = {"access_token": SecretStr(TOKEN), "enrollment_id": SecretStr("enr_1")}
 TODAY = date(2024, 3, 31)
-CHECKING = Account("acc_1", "depository", "USD", False, ("balances", "transactions", "details"))
+BANK = ("security_cu", "Security Credit Union")
+CHECKING = Account("acc_1", "depository", "USD", False, ("balances", "transactions", "details"), *BANK)
 PATH = "/accounts/acc_1/transactions"
 
 
@@ -227,12 +228,11 @@ async def test_accounts_are_listed_with_the_streams_that_the_bank_supports(serve
     odd = ACCOUNT | {"id": "acc_4", "type": "loan", "status": "frozen", "subtype": "new", "more": [1.50, {}]}
     body = json.dumps([ACCOUNT, card, closed, odd], indent=1).encode()
     page, listed = await accounts(serve, lambda heard: (200, body))
-    bank = ("security_cu", "Security Credit Union")
     assert listed == [
-        Account("acc_1", "depository", "USD", False, ("balances", "transactions", "details"), *bank),
-        Account("acc_2", "credit", "USD", False, ("transactions",), *bank),
-        Account("acc_3", "depository", None, True, (), *bank),
-        Account("acc_4", "loan", "USD", False, ("balances", "transactions", "details"), *bank),
+        CHECKING,
+        Account("acc_2", "credit", "USD", False, ("transactions",), *BANK),
+        Account("acc_3", "depository", None, True, (), *BANK),
+        Account("acc_4", "loan", "USD", False, ("balances", "transactions", "details"), *BANK),
     ]
     assert page == Page(
         stream="accounts",
