@@ -177,10 +177,10 @@ class Teller:
             raise ValueError(f"Teller shows one record of transactions, not of {stream}")
 
         def classify(reply: Reply) -> ConnectorError | None:
-            return None if _code(reply) == "not_found" else _of_account(account.id)(reply)
+            return None if _not_offered(reply) else _classify(reply)
 
         reply = await self._get(f"{_path(account.id)}/transactions/{quote(record_id, safe='')}", classify=classify)
-        if reply.status == httpx.codes.NOT_FOUND:
+        if not 200 <= reply.status < 300:
             return None
         made = read(reply.body, _TRANSACTION, _transaction(account.id), account_id=account.id)
         if isinstance(made, Record):
@@ -215,7 +215,9 @@ class Teller:
                 from_id, whole, loop, order = None, True, _LoopGuard(), _Order(plan.start)
                 continue
             parts = split(reply.body, _TRANSACTION, build, account_id=account.id)
-            if order.passed(parts) or not (parts.records or parts.rejected):
+            # `from_id` is exclusive, they say; where it is not, the last page is the row that it names, alone.
+            alone = [record.id for record in parts.records] == [from_id] and not parts.rejected
+            if alone or order.passed(parts) or not (parts.records or parts.rejected):
                 complete = Complete(account.id, plan.start) if whole else None
                 yield _page("transactions", reply, parts, cursor=plan.after, complete=complete)
                 return
@@ -248,7 +250,7 @@ class Teller:
             return Record(account.id, account.id, None, False, payload)
 
         def classify(reply: Reply) -> ConnectorError | None:
-            return None if _code(reply) in _UNVERIFIED else _of_account(account.id)(reply)
+            return None if _not_offered(reply) else _classify(reply)
 
         reply = await self._get(f"{_path(account.id)}/details", classify=classify)
         yield _single("details", reply, _DETAILS, build, account)
@@ -258,10 +260,10 @@ class Teller:
             return Record(identifier(row.account.id), row.account.id, None, False, payload)
 
         def classify(reply: Reply) -> ConnectorError | None:
-            return None if _code(reply) == "not_found" else _classify(reply)
+            return None if _not_offered(reply) else _classify(reply)
 
         reply = await self._get("/identity", classify=classify)
-        if reply.status == httpx.codes.NOT_FOUND:
+        if not 200 <= reply.status < 300:
             yield _page("identity", reply, Split([], []))
         else:
             yield _page("identity", reply, split(reply.body, _IDENTITY, build), complete=Complete(None, None))
@@ -454,15 +456,22 @@ def _path(account_id: str) -> str:
     return f"/accounts/{quote(account_id, safe='')}"
 
 
+def _not_offered(reply: Reply) -> bool:
+    """Whether an answer says that this enrollment has no such resource, or not yet; it is no fault then."""
+    code = _code(reply)
+    unknown = reply.status in {404, 405, 501} and code in {"", "not_found"} and not reply.is_html
+    return unknown or code in _UNVERIFIED
+
+
 def _of_account(account_id: str) -> Classify:
-    """What an answer means that is not 2xx, to a request for something of one account."""
+    """What an answer means that is not 2xx, to a request for something of an account that Teller lists."""
 
     def classify(reply: Reply) -> ConnectorError | None:
         code = _code(reply)
         if code == "not_found":
-            return Gone(
-                f"Teller knows no account {shown(account_id)} ({reply.request}): its records stay as they are, and"
-                " it is not asked for again",
+            return BadData(
+                f"Teller lists the account {shown(account_id)}, and says that {reply.request} does not exist: it is asked"
+                " for again at the next sync; if it stays so, ask Teller",
                 code=code,
                 scope="account",
             )

@@ -620,9 +620,22 @@ async def test_identity_is_a_record_for_each_account(serve: Any) -> None:
     )
 
 
-async def test_a_bank_without_identity_has_none(serve: Any) -> None:
-    (page,) = await read(serve, lambda heard: not_found(), "identity", account=None)
+@pytest.mark.parametrize("answer", [(404, "not_found"), (404, ""), (405, ""), (501, "")])
+@pytest.mark.parametrize(("stream", "account"), [("identity", None), ("details", CHECKING)])
+async def test_a_bank_without_identity_or_details_has_none(
+    serve: Any, stream: str, account: Account | None, answer: tuple[int, str]
+) -> None:
+    (page,) = await read(serve, lambda heard: fault(*answer), stream, account=account)
     assert (page.records, page.rejected, page.complete) == ([], [], None)
+
+
+async def test_a_server_that_takes_from_id_as_inclusive_is_read_to_its_end(serve: Any) -> None:
+    def inclusive(heard: Any) -> Any:
+        return (200, [row("txn_1")]) if "from_id" in heard.query else (200, [row("txn_2"), row("txn_1")])
+
+    first, last = await read(serve, inclusive)
+    assert ([one.id for one in first.records], [one.id for one in last.records]) == (["txn_2", "txn_1"], ["txn_1"])
+    assert last.complete == Complete("acc_1", None)
 
 
 @pytest.mark.parametrize(
@@ -678,7 +691,7 @@ FAULTS = [
     (401, "", "", Misconfigured, "connection", None),
     (403, "", "", Gone, "connection", None),
     (403, "forbidden", "", Gone, "connection", "forbidden"),
-    (404, "not_found", "", Gone, "account", "not_found"),
+    (404, "not_found", "", BadData, "account", "not_found"),
     (404, "something_new", "", BadData, "stream", "something_new"),
     *(
         (404, f"enrollment.disconnected{reason}", "", NeedsReauth, "connection", f"enrollment.disconnected{reason}")
@@ -694,8 +707,15 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "code", "message", "kind", "scope", "kept"), FAULTS)
-@pytest.mark.parametrize("stream", ["balances", "transactions", "details"])
+@pytest.mark.parametrize(
+    ("stream", "status", "code", "message", "kind", "scope", "kept"),
+    [
+        (stream, *told)
+        for stream in ("balances", "transactions", "details")
+        for told in FAULTS
+        if (stream, told[1]) != ("details", "not_found")  # a bank without details is no fault
+    ],
+)
 async def test_an_error_is_told_by_its_code(
     serve: Any,
     stream: str,
