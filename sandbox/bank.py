@@ -1,0 +1,117 @@
+"""The bank side of a running sandbox: the world's books on the clock's day, and what happened to connections since the start.
+
+The world says when a connection breaks and an account closes by itself; here is what the control endpoints and the
+providers' own DELETE calls add, and what of it holds today. A restart forgets all of that: repairs, deletions, and also
+breaks of before, so a server that starts on any day starts with every connection sound.
+"""
+
+from typing import NamedTuple
+
+from sandbox._months import month_of
+from sandbox.books import Books
+from sandbox.clock import Clock
+from sandbox.world import Account, Customer, World
+
+
+class Outage(NamedTuple):
+    """Why data cannot be read, and the last day (an ordinal) on which it could."""
+
+    reason: str
+    as_of: int
+
+
+class Bank:
+    """What every provider's sandbox reads: world, books and clock, and the state of connections."""
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        self.world = world
+        self.books = Books(world)
+        self.clock = clock
+        self.started = self.day
+        self._broken: dict[int, Outage] = {}
+        self._mended: dict[int, int] = {}
+        self._outages: dict[int, list[tuple[int, int]]] = {}
+        self._closed: dict[str, Outage] = {}
+        self._dropped_connections: set[int] = set()
+        self._dropped_accounts: set[str] = set()
+
+    @property
+    def day(self) -> int:
+        """Today as an ordinal."""
+        return self.clock.today.toordinal()
+
+    def accounts(self, customer: Customer) -> list[Account]:
+        """The accounts that the connection reaches today, closed ones included."""
+        return [a for a in self.world.accounts(customer, self.day) if a.ref not in self._dropped_accounts]
+
+    def find_account(self, customer: Customer, ref: str) -> Account | None:
+        """The customer's account of this ref, if the connection reaches it today."""
+        account = self.world.find_account(ref, self.day)
+        if account is None or account.customer != customer.index or ref in self._dropped_accounts:
+            return None
+        return account
+
+    def broken(self, customer: Customer) -> Outage | None:
+        """Why the connection is broken today; None while it is sound."""
+        forced = self._broken.get(customer.index)
+        if forced is not None:
+            return forced
+        sound_since = self._mended.get(customer.index, self.started)
+        for month in range(month_of(sound_since), month_of(self.day) + 1):
+            found = self.world.breaks(customer, month)
+            if found is not None and sound_since < found[0] <= self.day:
+                return Outage(found[1], found[0] - 1)
+        return None
+
+    def break_connection(self, customer: Customer, reason: str, as_of: int | None = None) -> None:
+        """Break a connection now; `as_of` is the last day whose state could still be read, by default today."""
+        self._broken[customer.index] = Outage(reason, self.day if as_of is None else as_of)
+
+    def repair(self, customer: Customer) -> None:
+        """What the customer's new login does: the connection is sound from today on, with the same credentials."""
+        outage = self.broken(customer)
+        if outage is not None:
+            self._outages.setdefault(customer.index, []).append((outage.as_of + 1, self.day))
+        self._broken.pop(customer.index, None)
+        self._mended[customer.index] = self.day
+
+    def closed(self, account: Account) -> Outage | None:
+        """Why and since when the account is closed; None while it is open."""
+        forced = self._closed.get(account.ref)
+        if forced is not None:
+            return forced
+        if account.closes_on is not None and self.day >= account.closes_on:
+            return Outage("", account.closes_on - 1)
+        return None
+
+    def close(self, account: Account, reason: str = "", as_of: int | None = None) -> None:
+        """Close an account now; `as_of` as in `break_connection`."""
+        self._closed[account.ref] = Outage(reason, self.day if as_of is None else as_of)
+
+    def drop_connection(self, customer: Customer) -> None:
+        """Revoke a connection's credentials."""
+        self._dropped_connections.add(customer.index)
+
+    def dropped(self, customer: Customer) -> bool:
+        """Whether the connection's credentials were revoked."""
+        return customer.index in self._dropped_connections
+
+    def drop_account(self, account: Account) -> None:
+        """Take one account out of its connection."""
+        self._dropped_accounts.add(account.ref)
+
+    def readable_on(self, customer: Customer, account: Account) -> int | None:
+        """The last day whose state of this account a client that reads daily since the start has read.
+
+        Today while connection and account are sound; None when there was no such day.
+        """
+        day = self.day
+        for outage in (self.broken(customer), self.closed(account)):
+            if outage is not None:
+                day = min(day, outage.as_of)
+        for first, after in reversed(self._outages.get(customer.index, [])):
+            if first <= day < after:
+                day = first - 1
+        if day < account.opens_on or (day < self.started and day < self.day):
+            return None
+        return day

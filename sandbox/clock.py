@@ -1,0 +1,28 @@
+"""What day it is in the sandbox: the real day until somebody fixes or moves it."""
+
+from datetime import UTC, date, datetime, timedelta
+
+
+class Clock:
+    """A day that stands still once set; unset, it follows the real date (UTC)."""
+
+    def __init__(self, today: date | None = None) -> None:
+        self._fixed = today
+
+    @property
+    def today(self) -> date:
+        """The sandbox's day."""
+        return self._fixed or datetime.now(UTC).date()
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the day stands still."""
+        return self._fixed is not None
+
+    def set(self, today: date | None) -> None:
+        """Fix the day; None follows the real date again."""
+        self._fixed = today
+
+    def move(self, days: int) -> None:
+        """Fix the day at `days` from what it is now; negative goes back."""
+        self._fixed = self.today + timedelta(days=days)
