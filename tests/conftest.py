@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from pydantic import SecretStr
 from pytest_socket import socket_allow_hosts
 
 from ledgerlake.local import S3, Servers, servers
-from ledgerlake.local._process import locked
+from ledgerlake.local._process import locked, read
 from ledgerlake.settings import Settings
 from ledgerlake.store import Store, Vault, migrate
 
@@ -32,17 +34,23 @@ def _closed_house() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers of this run share."""
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+def shared() -> Path:
+    """A folder that all workers of this run share. Not one of pytest's: another run takes their permissions away."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    folder = Path(tempfile.gettempdir()) / f"ledgerlake-{os.getuid()}-{run[:12]}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def shared_servers(shared: Path) -> Iterator[Servers]:
-    """PostgreSQL and S3, started by the first worker that asks and stopped by the last that leaves."""
-    with servers(Settings(home=shared / "servers")) as where:
+    """PostgreSQL and S3, started by the first worker that asks; the last that leaves stops and removes them."""
+    home = shared / "servers"
+    with servers(Settings(home=home)) as where:
         yield where
+    states = [read(path) for path in home.glob("*.json")]
+    if not any(state is not None and state.process.alive() for state in states):
+        shutil.rmtree(shared, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -83,17 +83,22 @@ def stop(state: State) -> None:
 
 def _adopt(data: Path) -> State | None:
     """A server that runs on this data already, by its own pid file; a stale file is PostgreSQL's to clear."""
+    file = data / "postmaster.pid"
     try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
-        process, port = Process.of(int(lines[0])), int(lines[3])
+        lines = file.read_text().splitlines()
+        pid, port = int(lines[0]), int(lines[3])
     except (OSError, ValueError, IndexError):
         return None
-    if process is None:
-        return None
-    if "postgres" not in psutil.Process(process.pid).name():
-        (data / "postmaster.pid").unlink()  # the system gave the pid to somebody else
-        return None
-    return State(process, {"postgres": port})
+    process = Process.of(pid)
+    if process is not None and "postgres" in psutil.Process(pid).name():
+        return State(process, {"postgres": port})
+    if psutil.pid_exists(pid):
+        # The system gave the pid to somebody else, or whoever should have waited for it did not. PostgreSQL would
+        # take either for a running server. It gets a pid that is gone, and checks by itself that no shared memory is in use.
+        gone = subprocess.Popen(["/bin/true"])
+        gone.wait()
+        file.write_text("\n".join([str(gone.pid), *lines[1:]]) + "\n")
+    return None
 
 
 def _make(home: Path, data: Path) -> None:

@@ -12,6 +12,7 @@ import pwd
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -131,7 +132,8 @@ def wait(
             happened = f"ended with code {code}" if code is not None else f"did not answer in {seconds:.0f} s"
             raise ServerError(f"The embedded {name} {happened}: {_reason(log)}. Its log: {log}")
         time.sleep(0.05)
-    child.returncode = 0  # from here on it is known by its file: it may outlive this process, and Popen must not warn
+    # It may outlive us. If it dies before us it must not stay as a zombie, whose pid looks alive to PostgreSQL.
+    threading.Thread(target=child.wait, name=f"reaper of {name}", daemon=True).start()
 
 
 def _reason(log: Path) -> str:
@@ -143,17 +145,17 @@ def _reason(log: Path) -> str:
 
 
 def end(process: Process, *, sig: signal.Signals, seconds: float = 20) -> None:
-    """Stop it: `sig`, then after `seconds` SIGKILL. Already gone is fine."""
-    if not process.alive():
-        return
-    with contextlib.suppress(psutil.NoSuchProcess):
-        found = psutil.Process(process.pid)
-        found.send_signal(sig)
-        try:
-            found.wait(seconds)
-        except psutil.TimeoutExpired:
-            found.kill()
-            found.wait(5)
+    """Stop it: `sig`, then after `seconds` SIGKILL. Already gone is fine.
+
+    Whose child it is does not matter: what its parent has not yet waited for is gone all the same.
+    """
+    for signal_, patience in ((sig, seconds), (signal.SIGKILL, 5.0)):
+        if process.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal_)
+            deadline = time.monotonic() + patience
+            while process.alive() and time.monotonic() < deadline:
+                time.sleep(0.02)
 
 
 def traversable(path: Path, user: str | None) -> None:

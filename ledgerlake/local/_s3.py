@@ -1,5 +1,6 @@
 """The embedded S3, SeaweedFS from its wheel: one process, every port on loopback, keys of its own."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -15,6 +16,7 @@ from ledgerlake.local._process import Process, State
 
 NAME = "SeaweedFS"
 BUCKET = "ledgerlake"
+_PROBE = ".ready"
 _PORTS = ["master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc"]
 
 
@@ -107,22 +109,20 @@ def _socket(home: Path, name: str) -> str:
 
 
 def _answers(home: Path, state: State) -> bool:
-    """It takes a bucket and an object: only then can a build write."""
+    """It takes a bucket and gives back what it holds: a while after its port opens it knows nothing of its volumes."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     from ledgerlake.local._servers import S3
 
     own = keys(home)
-    there = S3(f"s3://{BUCKET}", endpoint(state), own.access_key, own.secret_key, "us-east-1")
-    client = there.client(seconds=5)
+    client = S3(f"s3://{BUCKET}", endpoint(state), own.access_key, own.secret_key, "us-east-1").client(seconds=5)
     try:
-        client.create_bucket(Bucket=BUCKET)
-    except client.exceptions.BucketAlreadyOwnedByYou:
-        pass
-    except client.exceptions.BucketAlreadyExists:
-        pass
-    except Exception:
+        with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+            client.create_bucket(Bucket=BUCKET)
+        try:
+            return bool(client.get_object(Bucket=BUCKET, Key=_PROBE)["Body"].read() == _PROBE.encode())
+        except client.exceptions.NoSuchKey:
+            client.put_object(Bucket=BUCKET, Key=_PROBE, Body=_PROBE.encode())
+            return True
+    except (BotoCoreError, ClientError):
         return False
-    try:
-        client.put_object(Bucket=BUCKET, Key=".ready", Body=b"")
-    except Exception:
-        return False
-    return True
