@@ -1,0 +1,78 @@
+-- Every reading of a balance of every provider in one shape. The next provider's balances are one more step here.
+with teller as (
+
+    -- A credit account's balances are what is owed, available included: it is the ledger net of what is pending.
+    select
+        bucket,
+        'teller' as provider,
+        connection_id,
+        provider_balance_id,
+        provider_account_id,
+        as_of,
+        ledger as booked,
+        available,
+        true as credit_is_owed,
+        is_readable,
+        synced_at,
+        removed_at,
+        removed_reason
+    from {{ ref('stg_teller__balances') }}
+
+),
+
+unioned as (
+
+    select * from teller
+
+),
+
+accounts as (
+
+    select * from {{ ref('int_accounts') }} where excluded_because is null
+
+),
+
+signed as (
+
+    select
+        unioned.*,
+        {{ account_key('unioned.connection_id', 'unioned.provider_account_id') }} as account_key,
+        accounts.customer_id,
+        accounts.currency,
+        accounts.account_key is not null as has_account,
+        if(unioned.credit_is_owed and accounts.kind = 'credit', -1, 1)::decimal(1, 0) as sign
+    from unioned
+    left join accounts
+        on unioned.connection_id = accounts.connection_id
+        and unioned.provider_account_id = accounts.provider_account_id
+
+),
+
+judged as (
+
+    select
+        bucket,
+        account_key,
+        customer_id,
+        provider,
+        connection_id,
+        provider_balance_id,
+        provider_account_id,
+        as_of,
+        if(sign < 0, -booked, booked) as booked,
+        if(sign < 0, -available, available) as available,
+        currency,
+        synced_at,
+        case
+            when removed_at is not null then coalesce(removed_reason, 'removed')
+            when not is_readable then 'unreadable'
+            when as_of is null then 'no_date'
+            when booked is null and available is null then 'no_amount'
+            when not has_account then 'unknown_account'
+            when currency is null then 'no_currency'
+        end as excluded_because
+    from signed
+
+)
+
+select * from judged

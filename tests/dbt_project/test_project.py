@@ -1,0 +1,164 @@
+"""The project as an analytics engineer meets it: dbt's own commands, in a process of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from ledgerlake.lake import Lake
+from ledgerlake.lake._project import PROJECT
+from ledgerlake.settings import Settings, variable
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    shown = {
+        variable(name): value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+        for name, value in values.items()
+        if value is not None and not isinstance(value, tuple)
+    }
+    return {"PATH": os.environ["PATH"], "HOME": str(settings.home), **shown}
+
+
+@pytest.fixture
+def dbt(settings: Settings, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `dbt …` in the project's folder, as its users do."""
+
+    command = [Path(sys.executable).parent / "dbt", "--no-use-colors", "--log-path", tmp_path]
+
+    def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *arguments, "--target-path", tmp_path / "target"],
+            cwd=PROJECT,
+            env=environment(settings) | extra,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=110,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The parsed project; nothing but files is needed for it."""
+    target = tmp_path_factory.mktemp("dbt")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "dbt", "--log-path", target, "parse", "--target-path", target],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"], "HOME": str(target), "LEDGERLAKE_POSTGRES_URL": "postgresql://nowhere:1/x"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
+    parsed: dict[str, Any] = json.loads((target / "manifest.json").read_text())
+    return parsed
+
+
+def models(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+
+
+def test_every_model_and_column_is_described_and_typed(manifest: dict[str, Any]) -> None:
+    assert len(models(manifest)) == 16
+    gaps = [
+        f"{model['name']}.{column['name']}"
+        for model in models(manifest)
+        for column in [{"name": "(model)", "data_type": "-", **model}, *model["columns"].values()]
+        if not column["description"] or not column["data_type"]
+    ]
+    assert gaps == []
+
+
+def test_every_source_and_its_columns_are_described(manifest: dict[str, Any]) -> None:
+    gaps = [
+        f"{source['name']}.{column['name']}"
+        for source in manifest["sources"].values()
+        for column in [source, *source["columns"].values()]
+        if not column["description"] or not source["columns"]
+    ]
+    assert gaps == []
+
+
+def test_every_model_has_an_enforced_contract_and_one_file_a_bucket(manifest: dict[str, Any]) -> None:
+    assert {(m["config"]["materialized"], m["config"]["contract"]["enforced"]) for m in models(manifest)} == {
+        ("parquet", True)
+    }
+
+
+def test_every_stream_of_every_provider_is_conserved(manifest: dict[str, Any]) -> None:
+    streams = {s["name"] for s in manifest["sources"].values() if s["source_name"] == "raw"} - {"quarantine"}
+    tests = [n["test_metadata"] for n in manifest["nodes"].values() if n["resource_type"] == "test"]
+    conserved = {
+        f"{test['kwargs']['provider']}_{test['kwargs']['stream']}" for test in tests if test["name"] == "conservation"
+    }
+    assert conserved == streams
+
+
+def test_every_model_stands_in_a_schema_of_the_lake(manifest: dict[str, Any]) -> None:
+    assert {(m["fqn"][1], m["schema"]) for m in models(manifest)} == {
+        ("staging", "staging"),
+        ("intermediate", "intermediate"),
+        ("marts", "main"),
+    }
+
+
+def test_a_plain_dbt_build_tests_everything_publishes_nothing_and_tidies_up(
+    books, dbt, lake: Lake, settings: Settings, tmp_path: Path
+) -> None:
+    book = books()
+    book.account("checking")
+    book.transaction("one", "1")
+
+    built = dbt("build")
+
+    assert built.returncode == 0, built.stdout
+    assert "PASS=" in built.stdout
+    assert "ERROR=0" in built.stdout
+    assert "3 unit tests" in built.stdout
+    assert lake.snapshots() == []
+    assert [path.name for path in settings.home.iterdir() if path.name.startswith("dbt-")] == []
+    log = (tmp_path / "dbt.log").read_text()
+    assert settings.aws_secret_access_key is not None
+    assert settings.aws_secret_access_key.get_secret_value() not in log
+    assert settings.postgres_url is not None
+    password = urlsplit(settings.postgres_url.get_secret_value()).password
+    assert password is not None
+    assert password not in log
+
+
+def test_a_subset_of_one_bucket_shows_rows_of_the_published_lake_and_docs_are_made(
+    books, dbt, lake: Lake, tmp_path: Path
+) -> None:
+    book = books()
+    book.account("checking")
+    book.transaction("one", "1")
+    lake.build()
+    book.transaction("two", "2")
+
+    built = dbt("build", "-s", "fct_transactions", LEDGERLAKE_BUILD_BUCKETS="1")
+    docs = dbt("docs", "generate")
+
+    assert built.returncode == 0, built.stdout
+    assert "1 parquet model" in built.stdout
+    assert docs.returncode == 0, docs.stdout
+    catalog = json.loads((tmp_path / "target" / "catalog.json").read_text())
+    assert (len(catalog["nodes"]), len(catalog["sources"]), catalog["errors"]) == (16, 8, None)
+
+
+def test_a_subset_over_an_empty_lake_says_what_to_run(books, dbt) -> None:
+    books()
+
+    built = dbt("build", "-s", "fct_transactions")
+
+    assert built.returncode == 1
+    assert "Run `dbt build -s +fct_transactions`, or publish everything once with `ledgerlake build`." in built.stdout

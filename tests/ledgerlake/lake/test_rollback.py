@@ -1,0 +1,110 @@
+"""Going back to an older snapshot, and letting old files go."""
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+
+from ledgerlake.lake import Lake, LakeError
+
+NOW = dt.datetime.now(dt.UTC)
+
+
+def word(text: str, bucket: int = 0) -> str:
+    return f"select {bucket}::smallint as bucket, '{text}' as word"
+
+
+def test_a_rollback_publishes_the_build_before_the_newest(press, lake: Lake) -> None:
+    press.publish(a={0: word("one"), 1: word("one", 1)}, b={0: word("one")})
+    first = lake.snapshots()[0]
+    press.publish(a={0: word("two")}, b={0: word("two")})
+
+    snapshot = lake.rollback()
+
+    assert snapshot.record.restored == first.id
+    assert snapshot.record.parts == first.record.parts
+    assert lake.query("select bucket, word from a order by all").rows == [(0, "one"), (1, "one")]
+    assert lake.query("select word from b").rows == [("one",)]
+
+
+def test_rolling_back_again_goes_one_build_further(press, lake: Lake) -> None:
+    for text in ("one", "two", "three"):
+        press.publish(a={0: word(text)})
+
+    lake.rollback()
+    assert lake.query("select word from a").rows == [("two",)]
+    lake.rollback()
+    assert lake.query("select word from a").rows == [("one",)]
+    with pytest.raises(LakeError, match="There is no snapshot before the newest build; they are kept for 7 days"):
+        lake.rollback()
+
+
+def test_a_rollback_can_name_its_snapshot_also_a_newer_one(press, lake: Lake) -> None:
+    for text in ("one", "two", "three"):
+        press.publish(a={0: word(text)})
+    newest = lake.snapshots()[0].id
+    lake.rollback(lake.snapshots()[2].id)
+    assert lake.query("select word from a").rows == [("one",)]
+
+    lake.rollback(newest)
+
+    assert lake.query("select word from a").rows == [("three",)]
+
+
+def test_a_rollback_brings_back_columns_and_tables(press, lake: Lake) -> None:
+    press.publish(a={bucket: word("one", bucket) for bucket in range(4)})
+    press.publish(
+        a={bucket: f"select {bucket}::smallint as bucket, 2 as word" for bucket in range(4)}, b={0: word("b")}
+    )
+
+    lake.rollback()
+
+    assert lake.query("select distinct word from a").rows == [("one",)]
+    assert lake.query("select table_name from information_schema.tables where table_schema = 'main'").rows == [("a",)]
+
+
+def test_a_rollback_to_a_snapshot_that_is_not_there_names_those_that_are(press, lake: Lake) -> None:
+    snapshot = press.publish(a={0: word("one")})
+
+    with pytest.raises(LakeError) as error:
+        lake.rollback(99)
+
+    assert str(error.value) == f"There is no snapshot 99; kept for 7 days are: {snapshot}."
+
+
+def test_what_a_rollback_brought_back_outlives_the_snapshot_it_came_from(
+    press, lake: Lake, objects: Callable[[], list[str]]
+) -> None:
+    press.publish(a={0: word("one")})
+    press.publish(a={0: word("two")})
+    lake.rollback()
+
+    later = NOW + dt.timedelta(days=9)
+    lake.clean(later)
+    lake.clean(later + dt.timedelta(days=2))
+
+    assert lake.query("select word from a").rows == [("one",)]
+    assert len(lake.snapshots()) == 1
+    assert len(objects()) == 1
+
+
+def test_young_snapshots_and_files_are_kept(press, lake: Lake, objects: Callable[[], list[str]]) -> None:
+    press.publish(a={0: word("one")})
+    press.publish(a={0: word("two")})
+    plan = press.plan([0])
+    press.write(plan, "a", {0: word("never published")})
+
+    cleaned = lake.clean()
+
+    assert (cleaned.snapshots, cleaned.files, len(objects())) == (0, 0, 3)
+    assert [lake.query("select word from a", at=s.id).rows for s in lake.snapshots()] == [[("two",)], [("one",)]]
+
+
+def test_files_of_a_build_that_failed_go_after_a_day(press, lake: Lake, objects: Callable[[], list[str]]) -> None:
+    press.publish(a={0: word("one")})
+    press.write(press.plan([0]), "a", {0: word("never published")})
+
+    lake.clean(NOW + dt.timedelta(days=2))
+
+    assert len(objects()) == 1
+    assert lake.query("select word from a").rows == [("one",)]
