@@ -64,8 +64,13 @@ types: setup ## mypy, strict
 imports: setup ## import-linter: which room may import which
 	$(BIN)/lint-imports --no-logo
 
+.PHONY: docs
+docs: setup ## write docs/reference/ from the code
+	$(BIN)/python scripts/reference.py
+
 .PHONY: docs-check
-docs-check: setup ## every link between the documents leads somewhere
+docs-check: setup ## docs/reference/ is up to date, every link leads somewhere
+	$(BIN)/python scripts/reference.py --check
 	$(BIN)/python scripts/links.py
 
 .PHONY: bench
@@ -77,6 +82,7 @@ lock: setup ## resolve the locks anew from pyproject.toml and .ci/*.in
 	$(UV_COMPILE) $(ARGS) .ci/tools.in --output-file .ci/tools.lock
 	$(UV_COMPILE) $(ARGS) .ci/build.in --output-file .ci/build.lock
 	$(UV_COMPILE) $(ARGS) pyproject.toml --group dev --output-file requirements.lock
+	$(UV_COMPILE) $(ARGS) benchmarks/dlt.in --output-file benchmarks/dlt.lock
 
 .PHONY: clean
 clean: ## remove caches and build output; local state and .venv stay

@@ -1,0 +1,81 @@
+"""The sandbox beside a command: served while it runs, its customers connected where there are no connections yet.
+
+The sandbox is a program of its own that shares no code with the engine: it is started as one, and asked over HTTP.
+"""
+
+import contextlib
+import datetime as dt
+import os
+import sys
+from collections.abc import Iterator
+
+import httpx
+import msgspec
+from pydantic import SecretStr
+
+from ledgerlake.cli import _show
+from ledgerlake.cli._main import House
+from ledgerlake.errors import ServerError
+from ledgerlake.local import Child
+from ledgerlake.store import Vault
+
+_SEED = 1
+
+
+class _Ready(msgspec.Struct):
+    teller_url: str
+    control_url: str
+
+
+@contextlib.contextmanager
+def serving(
+    at: House, *, customers: int = 12, today: dt.date | None = None, keep: bool = False
+) -> Iterator[dict[str, str]]:
+    """The environment in which providers are the sandbox's; with `keep` it goes on after the block ends."""
+    ready = at.settings.home / "sandbox.ready"
+    command = [
+        *(sys.executable, "-m", "sandbox", "--port", "0", "--ready-file", str(ready)),
+        *("--customers", str(customers), "--opening", _opening(at, today).isoformat(), "--seed", str(_SEED)),
+        *(["--today", today.isoformat()] if today else []),
+    ]
+    child = Child(at.settings.home, "sandbox")
+    child.stop()
+    ready.unlink(missing_ok=True)
+    child.start(command, ready=ready.exists, env=dict(os.environ))
+    try:
+        told = msgspec.json.decode(ready.read_bytes(), type=_Ready)
+        connected = _connect_customers(at, told)
+        if connected:
+            _show.err.print(f"Connected the sandbox's {connected} customers at Teller.")
+        yield {**os.environ, "LEDGERLAKE_TELLER_URL": told.teller_url, "LEDGERLAKE_TELLER_REQUESTS_PER_SECOND": "1000"}
+    finally:
+        if not keep:
+            child.stop()
+
+
+def _opening(at: House, today: dt.date | None) -> dt.date:
+    """The day on which the world's history begins, chosen once for a home: another day would be another history."""
+    path = at.settings.home / "sandbox.opening"
+    if not path.exists():
+        at.settings.home.mkdir(parents=True, exist_ok=True)
+        path.write_text(dt.date((today or dt.datetime.now(dt.UTC).date()).year - 1, 1, 1).isoformat())
+    return dt.date.fromisoformat(path.read_text().strip())
+
+
+def _connect_customers(at: House, told: _Ready) -> int:
+    if at.store.connections():
+        return 0
+    try:
+        offered = httpx.get(f"{told.control_url}/customers", trust_env=False).raise_for_status().json()
+    except httpx.HTTPError as error:
+        raise ServerError(f"The sandbox did not tell its customers: {error}.") from None
+    vault = Vault.of(at.settings)
+    for one in offered:
+        at.store.add_connection(
+            vault,
+            provider=one["provider"],
+            external_id=one["connection_id"],
+            customer_id=one["customer_id"],
+            secrets={name: SecretStr(value) for name, value in one["secrets"].items()},
+        )
+    return len(offered)
