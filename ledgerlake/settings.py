@@ -1,6 +1,6 @@
 """Settings: environment variables or ``.env``, read once. Nothing else reads the environment.
 
-Every field is one variable of the table in docs/settings.md, which is generated from here.
+Every field is one variable of the table in docs/reference/settings.md, which is generated from here.
 """
 
 from pathlib import Path
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     )
     teller_private_key: Path | None = Field(None, description="Teller: the certificate's private key, a PEM file.")
     teller_requests_per_second: float = Field(
-        20, gt=0, description="Teller: the application's budget of requests, over all connections."
+        100, gt=0, description="Teller: the application's budget of requests, over all connections."
     )
 
     aws_endpoint_url_s3: str | None = Field(
@@ -93,7 +93,7 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = "; ".join(f"{variable(str(e['loc'][0]))}: {e['msg']}" for e in error.errors(include_input=False))
-        raise UsageError(f"settings: {wrong}. See docs/settings.md.") from None
+        raise UsageError(f"settings: {wrong}. See docs/reference/settings.md.") from None
 
 
 def variable(field: str) -> str:

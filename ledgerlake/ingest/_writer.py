@@ -1,0 +1,447 @@
+"""The merge: one page of one connection into the store, with its receipt and cursor, in one transaction.
+
+A page is COPYed into a temporary table and compared with the leaf by primary key. Rows whose hash is the same are
+not touched at all, so a page of nothing new writes one receipt and no row version. A row that changed goes to
+history first. The connection's advisory lock makes this process the only writer of its rows.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import date
+
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from connectors import Complete, Page, Record, Rejected
+from ledgerlake.ingest._report import Counts
+
+# Rows and cursor are in one transaction, so losing the last milliseconds of both in a crash of PostgreSQL loses
+# nothing that the next sync does not fetch again; waiting for the disk at each page would double the time.
+# A page is small beside its table: a lookup by key is right even where PostgreSQL has no statistics yet. A generic plan
+# spares planning each page, and does not believe that a connection which no statistics know has no rows.
+_SESSION = """
+SET synchronous_commit = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_seqscan = off;
+SET jit = off;
+SET plan_cache_mode = force_generic_plan;
+CREATE TEMPORARY TABLE incoming (
+    record_id text NOT NULL, account_id text, record_date date, pending boolean NOT NULL, payload json NOT NULL, hash uuid NOT NULL
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE shown (record_id text PRIMARY KEY);
+"""
+
+_WATCH = """
+SELECT EXISTS (
+    SELECT FROM {leaf} AS leaf
+    WHERE leaf.bucket = {bucket} AND leaf.connection_id = %(connection)s
+      AND (%(account)s::text IS NULL OR leaf.account_id = %(account)s)
+), EXISTS (
+    SELECT FROM raw.quarantine AS held
+    WHERE held.bucket = {bucket} AND held.released_at IS NULL AND held.connection_id = %(connection)s
+      AND held.stream = %(stream)s
+)
+"""
+
+_COPY = "COPY incoming (record_id, account_id, record_date, pending, payload, hash) FROM STDIN"
+
+# Every record is looked up by its whole key: OFFSET 0 keeps the planner from joining in another way, which is quadratic
+# where it takes a connection for small, and rows that were found are then reached by their place, for we are their only
+# writer.
+# One statement a page: the rows, what they replace, the receipt, the cursor and the counter that builds compare.
+# A record that the store holds as current under another account is left out: two accounts cannot own one record.
+_MERGE = """
+WITH compared AS MATERIALIZED (
+    SELECT incoming.*, leaf.place, leaf.version,
+           leaf.place IS NOT NULL AND leaf.removed_at IS NULL
+               AND leaf.account_id IS DISTINCT FROM incoming.account_id AS foreign_owner
+    FROM incoming
+    LEFT JOIN LATERAL (
+        SELECT ctid AS place, account_id, hash, version, removed_at FROM {leaf}
+        WHERE bucket = {bucket} AND connection_id = %(connection)s AND record_id = incoming.record_id
+        OFFSET 0
+    ) AS leaf ON true
+    WHERE leaf.place IS NULL OR leaf.hash <> incoming.hash OR leaf.removed_at IS NOT NULL
+       OR leaf.account_id IS DISTINCT FROM incoming.account_id
+),
+accepted AS (SELECT * FROM compared WHERE NOT foreign_owner),
+superseded AS (
+    INSERT INTO raw.history
+    SELECT %(provider)s, %(stream)s, leaf.*, now(), %(sync)s
+    FROM accepted
+    JOIN {leaf} AS leaf ON leaf.ctid = accepted.place
+),
+updated AS (
+    UPDATE {leaf} AS leaf
+    SET account_id = accepted.account_id, record_date = accepted.record_date, pending = accepted.pending,
+        payload = accepted.payload, hash = accepted.hash, version = accepted.version + 1, sync_id = %(sync)s,
+        synced_at = now(), removed_at = NULL, removed_reason = NULL
+    FROM accepted
+    WHERE leaf.ctid = accepted.place
+    RETURNING leaf.record_id
+),
+inserted AS (
+    INSERT INTO {leaf} (bucket, connection_id, record_id, account_id, record_date, pending, payload, hash, version,
+                        sync_id, first_synced_at, synced_at)
+    SELECT {bucket}, %(connection)s, record_id, account_id, record_date, pending, payload, hash, 1,
+           %(sync)s, now(), now()
+    FROM accepted
+    WHERE place IS NULL
+    RETURNING record_id
+),
+watched AS (
+    INSERT INTO shown SELECT record_id FROM incoming WHERE %(watching)s ON CONFLICT DO NOTHING
+),
+counted AS (
+    SELECT (SELECT count(*) FROM inserted) AS new, (SELECT count(*) FROM updated) AS changed,
+           (SELECT count(*) FROM compared WHERE foreign_owner) AS foreign_owners
+),
+receipt AS (
+    INSERT INTO ledgerlake.receipts (sync_id, page, stream, account_id, request, items, rejected, ids_hash, size,
+                                     new, changed, unchanged, removed, complete, complete_since)
+    SELECT %(sync)s, %(page)s, %(stream)s, %(account)s, %(request)s, %(records)s::integer + %(rejected)s::integer,
+           %(rejected)s::integer + foreign_owners, %(ids_hash)s, %(size)s,
+           new, changed, %(records)s::integer - new - changed - foreign_owners, %(removed)s, %(complete)s, %(since)s
+    FROM counted
+),
+cursor AS (
+    INSERT INTO ledgerlake.cursors (connection_id, stream, account_id, cursor)
+    SELECT %(connection)s, %(stream)s, coalesce(%(account)s, ''), %(cursor)s::json
+    WHERE %(cursor)s::text IS NOT NULL
+    ON CONFLICT (connection_id, stream, account_id) DO UPDATE SET cursor = excluded.cursor, updated_at = now()
+),
+revised AS (
+    UPDATE ledgerlake.connections SET revision = revision + 1
+    FROM counted
+    WHERE connection_id = %(connection)s AND (%(revise)s OR new > 0 OR changed > 0)
+)
+SELECT new, changed, foreign_owners FROM counted
+"""
+
+_FOREIGN = """
+SELECT incoming.record_id, incoming.account_id, incoming.payload::text, leaf.account_id
+FROM incoming
+CROSS JOIN LATERAL (
+    SELECT account_id FROM {leaf}
+    WHERE bucket = {bucket} AND connection_id = %(connection)s AND record_id = incoming.record_id
+    OFFSET 0
+) AS leaf
+WHERE leaf.account_id IS DISTINCT FROM incoming.account_id
+ORDER BY incoming.record_id
+"""
+
+_REMOVE = """
+WITH gone AS (
+    UPDATE {leaf} AS leaf
+    SET removed_at = now(), removed_reason = CASE WHEN leaf.pending THEN 'superseded' ELSE 'removed' END
+    WHERE leaf.bucket = {bucket} AND leaf.connection_id = %(connection)s AND leaf.record_id = ANY(%(ids)s)
+      AND leaf.removed_at IS NULL
+    RETURNING leaf.record_id
+)
+SELECT count(*) FROM gone
+"""
+
+_MISSING = """
+SELECT leaf.record_id, leaf.pending
+FROM {leaf} AS leaf
+WHERE leaf.bucket = {bucket} AND leaf.connection_id = %(connection)s AND leaf.removed_at IS NULL
+  AND (%(account)s::text IS NULL OR leaf.account_id = %(account)s)
+  AND (%(since)s::date IS NULL OR leaf.record_date >= %(since)s)
+  AND (leaf.pending OR NOT %(pending_only)s)
+  AND NOT EXISTS (SELECT FROM shown WHERE shown.record_id = leaf.record_id)
+ORDER BY leaf.record_id
+"""
+
+# True for a payload that is in quarantine since now: new, or released before. The subquery sees the row as it was.
+_QUARANTINE = """
+INSERT INTO raw.quarantine (bucket, connection_id, provider, stream, account_id, record_id, payload, hash, reason)
+VALUES ({bucket}, %(connection)s, %(provider)s, %(stream)s, %(account)s, %(record)s, %(payload)s, %(hash)s, %(reason)s)
+ON CONFLICT (connection_id, stream, hash) DO UPDATE
+SET last_seen_at = now(), times = quarantine.times + 1, reason = excluded.reason, released_at = NULL
+RETURNING xmax = 0 OR EXISTS (
+    SELECT FROM raw.quarantine AS before
+    WHERE before.quarantine_id = quarantine.quarantine_id AND before.released_at IS NOT NULL
+)
+"""
+
+# A good version is one that the store now holds. What this very transaction saw broken stays in quarantine.
+_RELEASE = """
+UPDATE raw.quarantine AS held SET released_at = now()
+FROM incoming
+CROSS JOIN LATERAL (
+    SELECT hash, account_id FROM {leaf}
+    WHERE bucket = {bucket} AND connection_id = %(connection)s AND record_id = incoming.record_id
+    OFFSET 0
+) AS leaf
+WHERE leaf.hash = incoming.hash AND leaf.account_id IS NOT DISTINCT FROM incoming.account_id
+  AND held.bucket = {bucket} AND held.released_at IS NULL AND held.connection_id = %(connection)s
+  AND held.stream = %(stream)s AND held.record_id = incoming.record_id
+  AND (held.account_id IS NULL OR held.account_id = incoming.account_id) AND held.last_seen_at < now()
+"""
+
+_CURSOR = """
+INSERT INTO ledgerlake.cursors (connection_id, stream, account_id, cursor)
+VALUES (%(connection)s, %(stream)s, %(account)s, %(cursor)s)
+ON CONFLICT (connection_id, stream, account_id) DO UPDATE SET cursor = excluded.cursor, updated_at = now()
+"""
+
+_READ_ON = """
+INSERT INTO ledgerlake.cursors (connection_id, stream, account_id, cursor, read_on)
+VALUES (%(connection)s, %(stream)s, %(account)s, %(cursor)s, %(day)s)
+ON CONFLICT (connection_id, stream, account_id) DO UPDATE
+SET read_on = excluded.read_on, cursor = coalesce(excluded.cursor, cursors.cursor), updated_at = now()
+"""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A record that the store holds as current and a complete read did not show."""
+
+    record_id: str
+    pending: bool
+
+
+class Writer:
+    """Writes the pages of one connection's sync, on one PostgreSQL connection that is its own."""
+
+    def __init__(
+        self, connection: AsyncConnection, *, provider: str, connection_id: str, bucket: int, sync_id: int
+    ) -> None:
+        self._connection = connection
+        self._bucket = bucket
+        self._pages = 0
+        self._open: AsyncExitStack | None = None
+        self._held: str | None = None
+        self._quarantined = False
+        self._whose = {"connection": connection_id, "provider": provider, "sync": sync_id}
+        self._watching = False
+        self.missing: list[Missing] = []
+        """What the store holds as current in the scope of the complete read since `watch`, and the read did not show."""
+        self.anonymous = False
+        """Whether that read brought a broken record that does not tell its id, and so may be any of the missing."""
+
+    async def prepare(self) -> None:
+        await self._connection.execute(_SESSION)
+
+    async def watch(self, stream: str, account_id: str | None) -> None:
+        """Begin a read: remember which records it shows, where the store holds any that could turn out missing."""
+        self.missing, self.anonymous, self._held = [], False, None
+        row = await self._one(self._sql(_WATCH, stream), {"stream": stream, "account": account_id})
+        self._watching, self._quarantined = bool(row[0]), bool(row[1])
+        if self._watching:
+            await self._connection.execute("TRUNCATE shown")
+
+    async def write(self, page: Page, *, account_id: str | None = None) -> Counts:
+        """Store a page: all of it, with its receipt and cursor, or nothing. `account_id` is whose stream was read.
+
+        A page with ``commit=False`` leaves the transaction open for the next one; `roll_back` gives it up.
+        """
+        if self._open is None:
+            self._open = AsyncExitStack()
+            await self._open.enter_async_context(self._connection.transaction())
+        try:
+            counts = await self._page(page, account_id)
+        except BaseException:
+            await self.roll_back()
+            raise
+        if page.commit:
+            transaction, self._open = self._open, None
+            await transaction.aclose()
+        return counts
+
+    async def roll_back(self) -> None:
+        """Give up the pages that were written and not committed."""
+        if self._open is not None:
+            transaction, self._open = self._open, None
+            await transaction.__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
+
+    async def remove(self, stream: str, ids: Sequence[str]) -> Counts:
+        """Mark those records as no longer shown by the provider; nothing is deleted."""
+        async with self._connection.transaction():
+            removed = await self._remove(stream, ids)
+            if removed:
+                await self._revise()
+        return Counts(removed=removed)
+
+    async def read_to_the_end(self, stream: str, account_id: str | None, day: date) -> None:
+        """Remember that a read of the stream came to its end on that day, with the cursor that waited for that."""
+        await self._connection.execute(
+            _READ_ON, {**self._whose, "stream": stream, "account": account_id or "", "cursor": self._held, "day": day}
+        )
+        self._held = None
+
+    async def _page(self, page: Page, account_id: str | None) -> Counts:
+        records = list({record.id: record for record in page.records}.values())
+        fresh = removed = 0
+        for rejected in page.rejected:
+            fresh += await self._quarantine(page.stream, rejected, account_id)
+        if page.removed:
+            removed = await self._remove(page.stream, page.removed)
+        if records:
+            async with self._connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+                await copy.write(_rows(records))
+        cursor_text = None if page.cursor is None else json.dumps(page.cursor)
+        settled = page.complete is None or not self._watching
+        self._pages += 1
+        new, changed, foreign = await self._one(
+            self._sql(_MERGE, page.stream),
+            {
+                "page": self._pages,
+                "stream": page.stream,
+                "account": account_id,
+                "request": page.request,
+                "records": len(page.records),
+                "rejected": len(page.rejected),
+                "ids_hash": ids_hash(record.id for record in page.records),
+                "size": page.size,
+                "removed": removed,
+                "complete": page.complete is not None,
+                "since": page.complete.since if page.complete else None,
+                "cursor": cursor_text if settled else None,
+                "revise": bool(fresh or removed),
+                "watching": self._watching,
+            },
+        )
+        if records and self._quarantined:
+            await self._release(page.stream)
+        if foreign:
+            await self._quarantine_foreign(page.stream)
+        if self._watching:
+            await self._settle(page, account_id, cursor_text)
+        if records and not page.commit:
+            await self._connection.execute("TRUNCATE incoming")
+        return Counts(new, changed, len(page.records) - new - changed - foreign, removed, len(page.rejected) + foreign)
+
+    async def _settle(self, page: Page, account_id: str | None, cursor: str | None) -> None:
+        """Take note of broken records, and at the end of a complete read of what it lacks: then the cursor waits.
+
+        Were the cursor stored now and the second read failed, the next window could be too late for what is missing.
+        """
+        broken = [rejected.record_id for rejected in page.rejected if rejected.record_id is not None]
+        self.anonymous = self.anonymous or len(broken) < len(page.rejected)
+        if broken:
+            await self._connection.execute(
+                "INSERT INTO shown SELECT DISTINCT unnest(%s::text[]) ON CONFLICT DO NOTHING", (broken,)
+            )
+        if page.complete is None:
+            return
+        self.missing = await self._lacking(page.stream, page.complete)
+        if self.missing:
+            self._held = cursor
+        elif cursor is not None:
+            await self._connection.execute(
+                _CURSOR, {**self._whose, "stream": page.stream, "account": account_id or "", "cursor": cursor}
+            )
+
+    async def _lacking(self, stream: str, complete: Complete) -> list[Missing]:
+        cursor = await self._connection.execute(
+            self._sql(_MISSING, stream),
+            {
+                **self._whose,
+                "account": complete.account_id,
+                "since": complete.since,
+                "pending_only": complete.pending_only,
+            },
+        )
+        return [Missing(record_id, pending) for record_id, pending in await cursor.fetchall()]
+
+    async def _quarantine(self, stream: str, rejected: Rejected, account_id: str | None) -> int:
+        """Put it aside; 1 when it was not in quarantine before."""
+        self._quarantined = True
+        row = await self._one(
+            self._sql(_QUARANTINE, stream),
+            {
+                "stream": stream,
+                "account": rejected.account_id or account_id,
+                "record": rejected.record_id,
+                "payload": rejected.payload,
+                "hash": _hash(rejected.payload),
+                "reason": rejected.reason.replace("\0", "\\0"),
+            },
+        )
+        return int(row[0])
+
+    async def _quarantine_foreign(self, stream: str) -> None:
+        """What came under an id that the store holds under another account: neither may overwrite the other."""
+        cursor = await self._connection.execute(self._sql(_FOREIGN, stream), self._whose)
+        fresh = 0
+        for record_id, account_id, payload, owner in await cursor.fetchall():
+            reason = f"id {record_id} is already account {owner}'s, and a record belongs to one account"
+            rejected = Rejected(payload.encode(), reason, record_id, account_id)
+            fresh += await self._quarantine(stream, rejected, account_id)
+        if fresh:
+            await self._revise()
+
+    async def _release(self, stream: str) -> None:
+        cursor = await self._connection.execute(self._sql(_RELEASE, stream), {**self._whose, "stream": stream})
+        if cursor.rowcount:
+            await self._revise()
+
+    async def _remove(self, stream: str, ids: Sequence[str]) -> int:
+        row = await self._one(self._sql(_REMOVE, stream), {"ids": list(ids)})
+        return int(row[0])
+
+    async def _revise(self) -> None:
+        await self._connection.execute(
+            "UPDATE ledgerlake.connections SET revision = revision + 1 WHERE connection_id = %(connection)s",
+            self._whose,
+        )
+
+    async def _one(self, query: sql.Composed, parameters: dict[str, object]) -> tuple[int, ...]:
+        cursor = await self._connection.execute(query, {**self._whose, **parameters}, prepare=True)
+        row = await cursor.fetchone()
+        assert row is not None
+        return row
+
+    def _sql(self, text: str, stream: str) -> sql.Composed:
+        leaf = sql.Identifier("raw", f"{self._whose['provider']}_{stream}_b{self._bucket}")
+        return sql.SQL(text).format(leaf=leaf, bucket=sql.Literal(self._bucket))
+
+
+def ids_hash(ids: Iterable[str]) -> uuid.UUID:
+    """blake2b-16 over the ids in their order, each ended by a NUL: what a receipt keeps of them."""
+    digest = hashlib.blake2b(digest_size=16)
+    for one in ids:
+        digest.update(one.encode() + b"\0")
+    return uuid.UUID(bytes=digest.digest())
+
+
+def _hash(payload: bytes) -> uuid.UUID:
+    return uuid.UUID(bytes=hashlib.blake2b(payload, digest_size=16).digest())
+
+
+def _escape(text: bytes) -> bytes:
+    """COPY's text format: the backslash and what would end a field or a line."""
+    return text.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r").replace(b"\t", b"\\t")
+
+
+def _as_is(text: bytes) -> bytes:
+    return text
+
+
+def _rows(records: Sequence[Record]) -> bytes:
+    """A page as COPY's text; what many of its records share is written once, and most pages need no escape at all."""
+    blake2b = hashlib.blake2b
+    text = b"".join(record.payload for record in records)
+    escape = _escape if any(byte in text for byte in (b"\\", b"\n", b"\r", b"\t")) else _as_is
+    accounts = {one: b"\\N" if one is None else _escape(one.encode()) for one in {row.account_id for row in records}}
+    dates = {one: b"\\N" if one is None else one.isoformat().encode() for one in {row.date for row in records}}
+    return b"".join(
+        [
+            b"%b\t%b\t%b\t%b\t%b\t%b\n"
+            % (
+                _escape(row.id.encode()),
+                accounts[row.account_id],
+                dates[row.date],
+                b"t" if row.pending else b"f",
+                escape(row.payload),
+                blake2b(row.payload, digest_size=16).hexdigest().encode(),
+            )
+            for row in records
+        ]
+    )
