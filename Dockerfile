@@ -19,7 +19,7 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/ledgerlake --shell /usr/sbi
     && install -d -o ledgerlake -g ledgerlake /var/lib/ledgerlake /var/lib/ledgerlake/dagster
 COPY --from=build /app /app
 # Dagster looks for its instance beside what it writes: the state is a volume, the file comes with the image.
-RUN ln -s /app/deploy/dagster.yaml /var/lib/ledgerlake/dagster/dagster.yaml
+RUN ln -s /app/orchestration/dagster.yaml /var/lib/ledgerlake/dagster/dagster.yaml
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

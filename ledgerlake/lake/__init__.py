@@ -8,11 +8,13 @@ from ledgerlake.lake._catalog import Snapshot
 from ledgerlake.lake._errors import BuildFailed, LakeError, PublishFailed, QueryError
 from ledgerlake.lake._lake import BuildReport, Lake, Reading, Status
 from ledgerlake.lake._plan import File
+from ledgerlake.lake._project import PROJECT, fingerprint
 from ledgerlake.lake._publish import Cleaned
 from ledgerlake.lake._query import Answer
 from ledgerlake.lake._runner import ModelResult, Progress, TestResult
 
 __all__ = [
+    "PROJECT",
     "Answer",
     "BuildFailed",
     "BuildReport",
@@ -28,4 +30,5 @@ __all__ = [
     "Snapshot",
     "Status",
     "TestResult",
+    "fingerprint",
 ]

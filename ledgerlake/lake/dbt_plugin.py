@@ -23,9 +23,10 @@ from duckdb import DuckDBPyConnection
 from ledgerlake.errors import UsageError
 from ledgerlake.lake._catalog import Catalog
 from ledgerlake.lake._plan import HANDOVER, Ground, Plan, ground, new_build_id
-from ledgerlake.lake._project import models
+from ledgerlake.lake._project import PROJECT, models
 from ledgerlake.lake._session import attach_lake, attach_postgres, limit, named, quoted, use_s3
 from ledgerlake.local import servers
+from ledgerlake.settings import Settings
 from ledgerlake.settings import load as load_settings
 
 _SCHEMAS = ("staging", "intermediate", "main")
@@ -50,7 +51,7 @@ class Plugin(BasePlugin):
 
 def _own_plan() -> Plan:
     """The plan of a plain dbt command; servers, snapshot and scratch folder last as long as the process."""
-    settings = load_settings()
+    settings = _own_settings()
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
     where = stack.enter_context(servers(settings))
@@ -62,6 +63,13 @@ def _own_plan() -> Plan:
     for schema, model in itertools.product(_SCHEMAS, models()):
         Path(scratch, schema, model).mkdir(parents=True)
     return Plan(new_build_id(), settings, where, scratch, _buckets_asked_for(now), now, base)
+
+
+def _own_settings() -> Settings:
+    """In the project's folder, where dbt is at home, `.env` and `.ledgerlake` are those of the checkout around it."""
+    folder = Path.cwd()
+    with contextlib.chdir(PROJECT.parent if folder.is_relative_to(PROJECT) else folder):
+        return load_settings()
 
 
 def _buckets_asked_for(now: Ground) -> tuple[int, ...]:

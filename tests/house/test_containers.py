@@ -105,7 +105,7 @@ def test_a_service_is_given_only_settings_that_exist(compose: dict[str, Any], ro
         for name in service.get("environment", {})
     }
     assert given - settings() == DAGSTER_ONLY
-    assert "env: DAGSTER_POSTGRES_URL" in (root / "deploy/dagster.yaml").read_text()
+    assert "env: DAGSTER_POSTGRES_URL" in (root / "orchestration/dagster.yaml").read_text()
 
 
 def test_the_example_names_every_setting_and_no_other(root: Path) -> None:
@@ -199,7 +199,7 @@ def test_dagster_keeps_its_tables_in_a_schema_of_its_own(
     options = rest.partition("?")[2]
     url = f"{scheme}://{postgres_url.partition('://')[2]}"
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", f"{url}{'&' if '?' in url else '?'}{options}")
-    (tmp_path / "dagster.yaml").write_text((root / "deploy/dagster.yaml").read_text())
+    (tmp_path / "dagster.yaml").write_text((root / "orchestration/dagster.yaml").read_text())
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute((root / "deploy/dagster.sql").read_bytes())
         with DagsterInstance.from_config(str(tmp_path)) as instance:
