@@ -90,6 +90,10 @@ FROM counted WHERE times <> 1 OR NOT was
 GROUP BY ALL ORDER BY ALL
 """
 
+_PUBLISHED = """
+SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'staging' AND table_name = ?
+"""
+
 _QUARANTINED = """
 SELECT connection_id, stream, reason, count(*), (array_agg(coalesce(record_id, hash::text) ORDER BY 1))[1:5]
 FROM raw.quarantine WHERE released_at IS NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
@@ -176,6 +180,13 @@ def _compare(
     duck.execute("BEGIN")
     try:
         duck.execute(f"CALL postgres_execute('pg', $$SET TRANSACTION SNAPSHOT '{snapshot}'$$)")
+        counted = duck.execute(f"SELECT count(*) FROM pg.raw.{names['leaf']}").fetchone()  # noqa: S608 - our own names
+        assert counted is not None
+        if duck.execute(_PUBLISHED, [staging]).fetchone() == (0,):
+            if counted[0]:
+                what = f"{staging} is not published, so the {stream} of bucket {bucket} could not be compared"
+                findings.append(Finding("not_compared", "staging", None, stream, counted[0], (), what))
+            return 0
         rows = duck.execute(_STAGED.format(**names)).fetchall()
         findings += [_finding(row, "staging", stream, f"the store against {staging}") for row in rows]
         if mart is not None:
@@ -183,10 +194,8 @@ def _compare(
             findings += [
                 _finding(row, "marts", stream, f"{staging} against {mart} and excluded_records") for row in rows
             ]
-        counted = duck.execute(f"SELECT count(*) FROM pg.raw.{names['leaf']}").fetchone()  # noqa: S608 - our own names
     finally:
         duck.execute("ROLLBACK")
-    assert counted is not None
     return int(counted[0])
 
 

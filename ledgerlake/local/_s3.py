@@ -38,7 +38,18 @@ def keys(home: Path) -> Keys:
 
 
 def start(home: Path, known: State | None) -> State:
-    """Start it on the ports it had, or on new ones where those are taken. Raises ServerError."""
+    """Start it, on new ports. Raises ServerError.
+
+    Its parts find each other by the addresses of their last run, too, and now and then they wait for one that is
+    gone: a second start, on other ports, is what helps then.
+    """
+    try:
+        return _start(home, seconds=25)
+    except ServerError:
+        return _start(home, seconds=60)
+
+
+def _start(home: Path, *, seconds: float) -> State:
     data = home / "s3"
     data.mkdir(exist_ok=True)
     weed = Path(sysconfig.get_path("scripts")) / "weed"
@@ -86,7 +97,7 @@ def start(home: Path, known: State | None) -> State:
     if process is None:
         raise ServerError(f"The embedded {NAME} ended at once. Its log: {log}")
     state = State(process, ports)
-    _process.wait(NAME, lambda: _answers(home, state), child, log)
+    _process.wait(NAME, lambda: _answers(home, state), child, log, seconds=seconds)
     return state
 
 
