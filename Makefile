@@ -4,10 +4,11 @@
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
-# Processes that the fast tests are spread over.
+# Processes that the tests are spread over.
 WORKERS ?= 2
 # More for pytest: make test-fast ARGS="-k rollback"
 ARGS ?=
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock"
 
 .PHONY: help
@@ -32,16 +33,15 @@ down: setup ## stop what `ledgerlake up --detach` started
 
 .PHONY: test
 test: setup ## all tests, as CI runs them
-	@$(MAKE) test-fast
-	@$(MAKE) test-slow
+	$(PYTEST) $(ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## the tests for the inner loop
-	$(BIN)/pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 .PHONY: test-slow
 test-slow: setup ## the tests that need minutes: crashes, sizes, whole days
-	$(BIN)/pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 .PHONY: check
 check: lint types imports docs-check ## lint, types, imports and docs
