@@ -54,9 +54,7 @@ def test_eight_kills_lose_nothing_and_double_nothing(town: Any, child: Callable[
 @pytest.mark.slow
 @pytest.mark.timeout(60 + 10 * CRASHES)
 @pytest.mark.parametrize("town", [{"customers": 6, "years": 4}], indirect=True)
-def test_kills_each_followed_by_a_sync_lose_nothing_and_double_nothing(
-    town: Any, child: Callable[..., Any]
-) -> None:
+def test_kills_each_followed_by_a_sync_lose_nothing_and_double_nothing(town: Any, child: Callable[..., Any]) -> None:
     days = 0
 
     def follow() -> None:
