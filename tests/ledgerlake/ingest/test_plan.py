@@ -9,6 +9,15 @@ from ledgerlake.ingest._writer import _MERGE, _SESSION
 
 KEY = "Index Cond: ((bucket = 0) AND (connection_id = $1) AND (record_id = incoming.record_id))"
 
+COLUMNS = {
+    "ids": "text",
+    "accounts": "text",
+    "dates": "date",
+    "pendings": "boolean",
+    "hashes": "uuid",
+    "payloads": "json",
+}
+
 FILL = """
 INSERT INTO raw.teller_transactions_b0 (bucket, connection_id, record_id, account_id, record_date, pending, payload, hash,
                                         version, sync_id, first_synced_at, synced_at)
@@ -27,6 +36,8 @@ def test_a_page_is_merged_by_key_into_a_table_of_any_content(desk: Any, connecti
         *("size", "removed", "complete", "since", "cursor", "revise"),
     ):
         numbers[name] = f"${len(numbers) + 1}"
+    for name, kind in COLUMNS.items():
+        numbers[name] = f"${len(numbers) + 1}::{kind}[]"
     with desk.store.connect() as connection:
         if connections is not None:
             connection.execute(sql.SQL(FILL.replace("%s", "{}").replace("'{}'", "'{{}}'")).format(connections))
