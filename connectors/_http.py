@@ -17,13 +17,13 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import httpx
 import msgspec
@@ -46,7 +46,8 @@ class ClientConfig:
 
     `certificate` and `private_key` are PEM files for mTLS, `authority` a PEM file of who vouches for the server
     where that is no public authority. `requests_per_second` is the provider's budget for all connections together,
-    `per_connection` how many requests one connection may have in flight. `attempts` and `budget` bound a request
+    `per_connection` how many requests one connection may have in flight. `credentials` are the application's own, by
+    the provider's names. `attempts` and `budget` bound a request
     with its retries, `total_timeout` one attempt.
     """
 
@@ -67,6 +68,7 @@ class ClientConfig:
     read_timeout: float = 60.0
     total_timeout: float = 120.0
     user_agent: str = "ledgerlake"
+    credentials: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,22 @@ class Reply:
         """Whether a page for people came, which no API sends: a proxy, a firewall or a maintenance page."""
         return _is_html(self.body)
 
+
+Params = Mapping[str, str | int | Sequence[str]]
+"""A query; a name whose value is a sequence is repeated."""
+
+
+class Content(NamedTuple):
+    """The body of a request: JSON, a form, or none. It may hold secrets and is never shown."""
+
+    json: object = None
+    form: Mapping[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return "Content(…)"
+
+
+_NOTHING = Content()
 
 Classify = Callable[[Reply], ConnectorError | None]
 """What an answer that is not 2xx means to the provider; None: it is an answer like any other, hand it back."""
@@ -118,6 +136,42 @@ def unexpected(reply: Reply) -> ConnectorError:
     )
 
 
+class TokenCache:
+    """
+    Tokens of the application, by name, each minted by one session while the others wait for it.
+
+    A token that the provider refuses is dropped with `drop`, so that the next `get` mints another.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, tuple[SecretStr, float]] = {}
+        self._lock = asyncio.Lock()
+
+    async def get(self, name: str, mint: Callable[[], Awaitable[tuple[SecretStr, float]]]) -> SecretStr:
+        """The token of that name; `mint` gives a new one with the seconds that it lives."""
+        async with self._lock:
+            token, until = self._tokens.get(name, (SecretStr(""), 0.0))
+            if time.monotonic() >= until:
+                token, seconds = await mint()
+                # A little earlier than it ends, so that none ends on its way.
+                self._tokens[name] = (token, time.monotonic() + seconds * 0.9)
+            return token
+
+    def held(self, name: str) -> SecretStr | None:
+        """The token of that name while it lives, for who mints another with its help."""
+        token, until = self._tokens.get(name, (None, 0.0))
+        return token if time.monotonic() < until else None
+
+    def keep(self, name: str, token: SecretStr, seconds: float) -> None:
+        """Keep a token that came along with another, and lives so long."""
+        self._tokens[name] = (token, time.monotonic() + seconds * 0.9)
+
+    def drop(self, name: str, token: SecretStr) -> None:
+        """Forget that token, unless it has been replaced already."""
+        if name in self._tokens and self._tokens[name][0] == token:
+            del self._tokens[name]
+
+
 class Client:
     """
     The HTTP client of one provider, used as an asynchronous context manager.
@@ -131,6 +185,7 @@ class Client:
         self.bytes = 0
         self.retries = 0
         base = _base_url(config.base_url)
+        self.tokens = TokenCache()
         self._path_prefix = base.path.rstrip("/")
         rate = config.requests_per_second
         self._budget = AsyncLimiter(rate, 1) if rate >= 1 else AsyncLimiter(1, 1 / rate)
@@ -166,14 +221,17 @@ class Client:
         session: Session,
         method: str,
         path: str,
-        params: Mapping[str, str | int],
+        params: Params,
         headers: Mapping[str, str],
         auth: httpx.Auth | None,
+        content: Content,
     ) -> Reply:
         """One try. Raises Retryable for what another try may mend."""
         async with self._budget:
             self.count(session, requests=1)
-            request = self._http.build_request(method, path, params=params or None, headers=headers)
+            request = self._http.build_request(
+                method, path, params=params or None, headers=headers, json=content.json, data=content.form
+            )
             shown = f"{method} {request.url.raw_path.decode('ascii').removeprefix(self._path_prefix)}"
             try:
                 async with asyncio.timeout(self.config.total_timeout):
@@ -233,17 +291,55 @@ class Session:
         self._client = client
         self._in_flight = asyncio.Semaphore(client.config.per_connection)
 
+    @property
+    def credentials(self) -> Mapping[str, SecretStr]:
+        """The application's own credentials at the provider, as the operator set them."""
+        return self._client.config.credentials
+
+    @property
+    def tokens(self) -> TokenCache:
+        """Where a provider's module keeps what it was given for the application: one for all its sessions."""
+        return self._client.tokens
+
     async def get(
         self,
         path: str,
-        params: Mapping[str, str | int] | None = None,
+        params: Params | None = None,
         *,
         classify: Classify,
         auth: httpx.Auth | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
+        """GET, with retries; see `request`."""
+        return await self.request("GET", path, params=params, classify=classify, auth=auth, headers=headers)
+
+    async def post(
+        self,
+        path: str,
+        *,
+        json: object = None,
+        form: Mapping[str, str] | None = None,
+        classify: Classify,
+        auth: httpx.Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """POST with a JSON or a form body, with retries: only for what may be sent twice; see `request`."""
+        content = Content(json, form)
+        return await self.request("POST", path, content=content, classify=classify, auth=auth, headers=headers)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        content: Content = _NOTHING,
+        classify: Classify,
+        auth: httpx.Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """
-        GET, with retries: a 2xx answer whose body is JSON, or one that `classify` lets pass.
+        A request, with retries: a 2xx answer whose body is JSON, or one that `classify` lets pass.
 
         Raises what `classify` makes of any other answer; Retryable when no attempt within the budget brought JSON;
         Misconfigured when TLS is refused; BadData when the body passes the limit.
@@ -264,7 +360,9 @@ class Session:
                     with attempt:
                         attempts = attempt.num
                         self._client.count(self, retries=int(attempts > 1))
-                        reply = await self._client.attempt(self, "GET", path, params or {}, headers or {}, auth)
+                        reply = await self._client.attempt(
+                            self, method, path, params or {}, headers or {}, auth, content
+                        )
                         return _checked(reply, classify)
             raise AssertionError("a retry context ends in a return or a raise")
         except Retryable as error:

@@ -44,12 +44,17 @@ class Complete(msgspec.Struct, frozen=True):
     This read has now shown every record of the stream in that account dated `since` or later (None: all of them).
 
     Only pages of one unbroken read may end in it, for the engine takes what was not shown as absent at the source.
-    `account_id` None means the connection; `pending_only` means that only pending records were shown in full.
+    `account_id` None means the connection; `of` says which records were shown in full: all, the pending or the posted ones.
+
+    `doubt` is what the engine does before it believes that a record is absent: it reads the stream again at once,
+    or waits for the next sync's read where a provider allows few, or nothing where the answer is the provider's
+    whole set by definition.
     """
 
     account_id: str | None
     since: date | None
-    pending_only: bool = False
+    of: Literal["all", "pending", "posted"] = "all"
+    doubt: Literal["read_again", "next_sync", "none"] = "read_again"
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +62,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     One answer of the provider, split into records, to be stored in one transaction together with its cursor.
 
     `removed` are ids that the provider itself says are removed. `cursor` None leaves the stored one as it is.
-    `commit` False means that this page counts only together with the next ones, up to the one that commits.
+    `commit` False means that this page counts only together with the next ones, up to the one that commits; a page
+    with `discard` takes back those that came since the last commit (it has no records of its own).
+    A page may belong to another stream than the one that is read: a feed of changes brings objects of many. Its
+    cursor is always the read stream's.
     `request` is method, path and query, never a secret; `size` is the body's length in bytes.
     """
 
@@ -68,6 +76,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     cursor: Cursor | None = None
     complete: Complete | None = None
     commit: bool = True
+    discard: bool = False
     request: str
     size: int
 

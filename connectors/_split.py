@@ -24,6 +24,7 @@ from connectors._values import identifier
 T = TypeVar("T", bound=msgspec.Struct)
 
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SPACE = re.compile(r"[ \t\n\r]*")
 _KINDS = {
     "[": "an array",
@@ -95,6 +96,30 @@ def read(
     return _rejected(piece, reason, fields, account_id)
 
 
+def members(body: bytes, what: str) -> dict[str, bytes]:
+    """
+    The members of the JSON object that is the body, each value as it came: for answers that wrap their list.
+
+    Raises BadData when the body is no object. `what` names the object in sentences.
+    """
+    if _kind(body) != "an object":
+        raise BadData(
+            f"expected a JSON object, {what}, found {_kind(body)}: nothing of it is stored; if it stays so, the"
+            " provider has changed its protocol and this connector needs an update",
+            scope="stream",
+        )
+    try:
+        try:
+            return {name: bytes(raw) for name, raw in _MEMBERS.decode(body).items()}
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return dict(_scan_members(_text(body)))
+    except RecursionError:
+        raise BadData(
+            f"expected a JSON object, {what}, found one nested deeper than can be read: nothing of it is stored",
+            scope="stream",
+        ) from None
+
+
 def _kind(body: bytes) -> str:
     """What sort of JSON value the body is, for sentences."""
     return _KINDS.get(body.lstrip()[:1].decode(errors="replace"), "a number")
@@ -127,6 +152,20 @@ def _scan(text: str) -> Iterator[bytes]:
     while text[at] != "]":
         _, end = scanner.raw_decode(text, at)
         yield text[at:end].encode("utf-8", "surrogateescape")
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+
+
+def _scan_members(text: str) -> Iterator[tuple[str, bytes]]:
+    """The object's members, found as `_scan` finds an array's elements."""
+    scanner = json.JSONDecoder()
+    at = _skip(text, _skip(text, 0) + 1)
+    while text[at] != "}":
+        name, end = scanner.raw_decode(text, at)
+        at = _skip(text, _skip(text, end) + 1)
+        _, end = scanner.raw_decode(text, at)
+        yield name, text[at:end].encode("utf-8", "surrogateescape")
         at = _skip(text, end)
         if text[at] == ",":
             at = _skip(text, at + 1)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -19,6 +20,11 @@ from ledgerlake.settings import Settings
 from ledgerlake.store import Store, Vault, migrate
 
 BUCKETS = 4
+
+# In CI a property is tried with the same examples each time: new ones are found where somebody can look at them.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session", autouse=True)

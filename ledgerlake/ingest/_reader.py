@@ -142,7 +142,8 @@ class Reader:
                 if isinstance(error, Gone):
                     await self._account_state({}, account.id, "closed", error.code or error.message)
                     break
-                down = down + 1 if isinstance(error, Retryable) else 0
+                # A budget of one account, or an answer about it, says nothing of the bank.
+                down = down + 1 if isinstance(error, Retryable) and error.scope == "connection" else 0
                 if down == 3:
                     return
 
@@ -157,7 +158,8 @@ class Reader:
                 raise
             if not isinstance(error, Gone):
                 self.tally.errors.append(error)
-            _log.warning(
+            tell = _log.info if isinstance(error, Gone) else _log.warning
+            tell(
                 "stream not read to its end",
                 connection=self._connection.connection_id,
                 stream=stream.name,
@@ -242,7 +244,7 @@ class Reader:
             async with contextlib.aclosing(_ahead(self._connector.read(stream.name, ask))) as pages:
                 async for page in pages:
                     await self._write(page, account_id)
-                    complete = complete or page.complete is not None
+                    complete = complete or (page.complete is not None and page.complete.doubt == "read_again")
         finally:
             self._uncommitted.clear()
             await self._writer.roll_back()
@@ -298,6 +300,10 @@ class Reader:
         return there
 
     async def _write(self, page: Page, account_id: str | None) -> None:
+        if page.discard:
+            self._uncommitted.clear()
+            await self._writer.roll_back()
+            return
         self._uncommitted.append((page.stream, await self._writer.write(page, account_id=account_id)))
         if page.commit:
             for stream, counts in self._uncommitted:

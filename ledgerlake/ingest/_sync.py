@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 import structlog
 from psycopg import AsyncConnection
+from pydantic import SecretStr
 
 from connectors import PROVIDERS, Client, ClientConfig, ConnectorError, Misconfigured
 from ledgerlake.errors import LedgerlakeError, ServerError, UsageError
@@ -83,7 +84,32 @@ def client_config(settings: Settings, provider: str) -> ClientConfig:
                 private_key=settings.teller_private_key,
                 requests_per_second=settings.teller_requests_per_second,
             )
+        case "plaid":
+            return ClientConfig(
+                base_url=settings.plaid_url,
+                requests_per_second=settings.plaid_requests_per_second,
+                credentials=_given(client_id=settings.plaid_client_id, secret=settings.plaid_secret),
+            )
+        case "stripe":
+            return ClientConfig(base_url=settings.stripe_url, requests_per_second=settings.stripe_requests_per_second)
+        case "gocardless":
+            return ClientConfig(
+                base_url=settings.gocardless_url,
+                requests_per_second=settings.gocardless_requests_per_second,
+                credentials=_given(secret_id=settings.gocardless_secret_id, secret_key=settings.gocardless_secret_key),
+            )
+        case "tink":
+            return ClientConfig(
+                base_url=settings.tink_url,
+                requests_per_second=settings.tink_requests_per_second,
+                credentials=_given(client_id=settings.tink_client_id, client_secret=settings.tink_client_secret),
+            )
     raise UsageError(f"There is no provider {provider}; known: {', '.join(sorted(PROVIDERS))}.")
+
+
+def _given(**credentials: SecretStr | None) -> dict[str, SecretStr]:
+    """Those of the application's credentials that are set."""
+    return {name: secret for name, secret in credentials.items() if secret is not None}
 
 
 @dataclass

@@ -34,7 +34,7 @@ SET enable_mergejoin = off;
 SET enable_seqscan = off;
 SET jit = off;
 SET plan_cache_mode = force_generic_plan;
-CREATE TEMPORARY TABLE shown (record_id text PRIMARY KEY);
+CREATE TEMPORARY TABLE shown (stream text, record_id text, PRIMARY KEY (stream, record_id));
 """
 
 _WATCH = """
@@ -116,7 +116,7 @@ aside AS (
     ) AS fresh
 ),
 watched AS (
-    INSERT INTO shown SELECT record_id FROM incoming WHERE %(watching)s ON CONFLICT DO NOTHING
+    INSERT INTO shown SELECT %(stream)s, record_id FROM incoming WHERE %(watching)s ON CONFLICT DO NOTHING
 ),
 counted AS (
     SELECT (SELECT count(*) FROM inserted) AS new, (SELECT count(*) FROM updated) AS changed,
@@ -132,7 +132,7 @@ receipt AS (
 ),
 cursor AS (
     INSERT INTO ledgerlake.cursors (connection_id, stream, account_id, cursor)
-    SELECT %(connection)s, %(stream)s, coalesce(%(account)s, ''), %(cursor)s::json
+    SELECT %(connection)s, %(reading)s, coalesce(%(account)s, ''), %(cursor)s::json
     WHERE %(cursor)s::text IS NOT NULL
     ON CONFLICT (connection_id, stream, account_id) DO UPDATE SET cursor = excluded.cursor, updated_at = now()
 ),
@@ -162,8 +162,12 @@ FROM {leaf} AS leaf
 WHERE leaf.bucket = {bucket} AND leaf.connection_id = %(connection)s AND leaf.removed_at IS NULL
   AND (%(account)s::text IS NULL OR leaf.account_id = %(account)s)
   AND (%(since)s::date IS NULL OR leaf.record_date >= %(since)s)
-  AND (leaf.pending OR NOT %(pending_only)s)
-  AND NOT EXISTS (SELECT FROM shown WHERE shown.record_id = leaf.record_id)
+  AND (%(of)s = 'all' OR leaf.pending = (%(of)s = 'pending'))
+  AND (%(account)s::text IS NOT NULL OR NOT EXISTS (
+      SELECT FROM ledgerlake.accounts AS account
+      WHERE account.connection_id = leaf.connection_id AND account.account_id = leaf.account_id AND account.state <> 'open'
+  ))
+  AND NOT EXISTS (SELECT FROM shown WHERE shown.stream = %(stream)s AND shown.record_id = leaf.record_id)
 ORDER BY leaf.record_id
 """
 
@@ -197,9 +201,28 @@ WHERE leaf.hash = incoming.hash AND leaf.account_id IS NOT DISTINCT FROM incomin
 """
 )
 
+# What an earlier sync missed and this one does not is no doubt any more; what both missed is gone.
+_DOUBT = """
+WITH missed AS (SELECT unnest(%(ids)s::text[]) AS record_id),
+settled AS (
+    DELETE FROM ledgerlake.doubts AS doubt
+    WHERE connection_id = %(connection)s AND stream = %(stream)s
+      AND (record_id IN (SELECT record_id FROM missed) AND sync_id < %(sync)s
+           OR EXISTS (SELECT FROM shown WHERE shown.stream = %(stream)s AND shown.record_id = doubt.record_id))
+    RETURNING record_id
+),
+noted AS (
+    INSERT INTO ledgerlake.doubts (connection_id, stream, record_id, sync_id)
+    SELECT %(connection)s, %(stream)s, record_id, %(sync)s FROM missed
+    WHERE NOT EXISTS (SELECT FROM settled WHERE settled.record_id = missed.record_id)
+    ON CONFLICT DO NOTHING
+)
+SELECT record_id FROM settled WHERE record_id IN (SELECT record_id FROM missed) ORDER BY 1
+"""
+
 _CURSOR = """
 INSERT INTO ledgerlake.cursors (connection_id, stream, account_id, cursor)
-VALUES (%(connection)s, %(stream)s, %(account)s, %(cursor)s)
+VALUES (%(connection)s, %(reading)s, %(account)s, %(cursor)s)
 ON CONFLICT (connection_id, stream, account_id) DO UPDATE SET cursor = excluded.cursor, updated_at = now()
 """
 
@@ -209,6 +232,14 @@ VALUES (%(connection)s, %(stream)s, %(account)s, %(cursor)s, %(day)s)
 ON CONFLICT (connection_id, stream, account_id) DO UPDATE
 SET read_on = excluded.read_on, cursor = coalesce(excluded.cursor, cursors.cursor), updated_at = now()
 """
+
+
+@dataclass
+class _Scope:
+    """Of one stream in one read: whether anything can turn out missing, and whether anything is in quarantine."""
+
+    watching: bool
+    quarantined: bool
 
 
 @dataclass(frozen=True)
@@ -230,9 +261,9 @@ class Writer:
         self._pages = 0
         self._open: AsyncExitStack | None = None
         self._held: str | None = None
-        self._quarantined = False
+        self._scopes: dict[str, _Scope] = {}
+        self._reading: tuple[str, str | None] = ("", None)
         self._whose = {"connection": connection_id, "provider": provider, "sync": sync_id}
-        self._watching = False
         self.missing: list[Missing] = []
         """What the store holds as current in the scope of the complete read since `watch`, and the read did not show."""
         self.anonymous = False
@@ -245,23 +276,24 @@ class Writer:
     async def watch(self, stream: str, account_id: str | None) -> None:
         """Begin a read: remember which records it shows, where the store holds any that could turn out missing."""
         self.missing, self.anonymous, self._held = [], False, None
-        row = await self._one(self._sql(_WATCH, stream), {"stream": stream, "account": account_id})
-        self._watching, self._quarantined = bool(row[0]), bool(row[1])
-        if self._watching:
+        if any(scope.watching for scope in self._scopes.values()):
             await self._connection.execute("TRUNCATE shown")
+        self._scopes, self._reading = {}, (stream, account_id)
+        await self._scope(stream)
 
     async def write(self, page: Page, *, account_id: str | None = None) -> Counts:
         """Store a page: all of it, with its receipt and cursor, or nothing. `account_id` is whose stream was read.
 
         A page with ``commit=False`` leaves the transaction open for the next one; `roll_back` gives it up.
         """
-        if self._open is None and self._is_one_statement(page):
-            return await self._page(page, account_id)
+        scope = await self._scope(page.stream)
+        if self._open is None and _is_one_statement(page, scope):
+            return await self._page(page, account_id, scope)
         if self._open is None:
             self._open = AsyncExitStack()
             await self._open.enter_async_context(self._connection.transaction())
         try:
-            counts = await self._page(page, account_id)
+            counts = await self._page(page, account_id, scope)
         except BaseException:
             await self.roll_back()
             raise
@@ -291,20 +323,25 @@ class Writer:
         )
         self._held = None
 
-    def _is_one_statement(self, page: Page) -> bool:
-        """Whether the merge is all that there is to do: a statement alone is a transaction, and spares two round trips."""
-        return page.commit and not (page.rejected or page.removed or self._quarantined or self._watching)
+    async def _scope(self, stream: str) -> "_Scope":
+        """What there is to look after in that stream: asked once a read, for a feed brings records of many streams."""
+        if stream not in self._scopes:
+            account_id = self._reading[1] if stream == self._reading[0] else None
+            row = await self._one(self._sql(_WATCH, stream), {"stream": stream, "account": account_id})
+            self._scopes[stream] = _Scope(bool(row[0]), bool(row[1]))
+        return self._scopes[stream]
 
-    async def _page(self, page: Page, account_id: str | None) -> Counts:
+    async def _page(self, page: Page, account_id: str | None, scope: "_Scope") -> Counts:
         records = list({record.id: record for record in page.records}.values())
         fresh = removed = 0
         for rejected in page.rejected:
+            scope.quarantined = True
             fresh += await self._quarantine(page.stream, rejected, account_id)
         if page.removed:
             removed = await self._remove(page.stream, page.removed)
         rows = columns(records)
         cursor_text = None if page.cursor is None else json.dumps(page.cursor)
-        settled = page.complete is None or not self._watching
+        waits = page.complete is not None and page.complete.doubt == "read_again" and scope.watching
         self._pages += 1
         new, changed, foreign = await self._one(
             self._sql(_MERGE, page.stream),
@@ -321,54 +358,74 @@ class Writer:
                 "removed": removed,
                 "complete": page.complete is not None,
                 "since": page.complete.since if page.complete else None,
-                "cursor": cursor_text if settled else None,
+                "cursor": None if waits else cursor_text,
                 "revise": bool(fresh or removed),
-                "watching": self._watching,
+                "watching": scope.watching,
+                "reading": self._reading[0],
             },
         )
-        if records and self._quarantined:
+        if records and scope.quarantined:
             await self._release(page.stream, rows)
-        self._quarantined = self._quarantined or bool(foreign)
-        if self._watching:
-            await self._settle(page, account_id, cursor_text)
-        return Counts(new, changed, len(page.records) - new - changed - foreign, removed, len(page.rejected) + foreign)
+        scope.quarantined = scope.quarantined or bool(foreign)
+        if scope.watching:
+            removed += await self._settle(page, account_id, cursor_text)
+        unchanged = len(page.records) - new - changed - foreign
+        return Counts(new, changed, unchanged, removed, len(page.rejected) + foreign)
 
-    async def _settle(self, page: Page, account_id: str | None, cursor: str | None) -> None:
-        """Take note of broken records, and at the end of a complete read of what it lacks: then the cursor waits.
+    async def _settle(self, page: Page, account_id: str | None, cursor: str | None) -> int:
+        """Take note of broken records, and at the end of a complete read of what it lacks; how many were removed.
 
-        Were the cursor stored now and the second read failed, the next window could be too late for what is missing.
+        Where the stream is to be read again, the cursor waits: were it stored now and the second read failed, the next
+        window could be too late for what is missing.
         """
         broken = [rejected.record_id for rejected in page.rejected if rejected.record_id is not None]
         self.anonymous = self.anonymous or len(broken) < len(page.rejected)
         if broken:
             await self._connection.execute(
-                "INSERT INTO shown SELECT DISTINCT unnest(%s::text[]) ON CONFLICT DO NOTHING", (broken,)
+                "INSERT INTO shown SELECT DISTINCT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING", (page.stream, broken)
             )
         if page.complete is None:
-            return
-        self.missing = await self._lacking(page.stream, page.complete)
-        if self.missing:
-            self._held = cursor
-        elif cursor is not None:
-            await self._connection.execute(
-                _CURSOR, {**self._whose, "stream": page.stream, "account": account_id or "", "cursor": cursor}
-            )
+            return 0
+        missing = await self._lacking(page.stream, page.complete)
+        if page.complete.doubt == "read_again":
+            self.missing = missing
+            if self.missing:
+                self._held = cursor
+            elif cursor is not None:
+                await self._connection.execute(
+                    _CURSOR, {**self._whose, "reading": self._reading[0], "account": account_id or "", "cursor": cursor}
+                )
+            return 0
+        if self.anonymous:
+            return 0  # any of the missing may be the broken one; the next sync sees
+        ids = [one.record_id for one in missing]
+        if page.complete.doubt == "next_sync":
+            ids = await self._doubt(page.stream, ids)
+        removed = await self._remove(page.stream, ids) if ids else 0
+        if removed:
+            await self._revise()
+        return removed
+
+    async def _doubt(self, stream: str, ids: Sequence[str]) -> list[str]:
+        """Note what this sync missed; those of it that an earlier one missed, too, are believed to be gone."""
+        cursor = await self._connection.execute(_DOUBT, {**self._whose, "stream": stream, "ids": list(ids)})
+        return [record_id for (record_id,) in await cursor.fetchall()]
 
     async def _lacking(self, stream: str, complete: Complete) -> list[Missing]:
         cursor = await self._connection.execute(
             self._sql(_MISSING, stream),
             {
                 **self._whose,
+                "stream": stream,
                 "account": complete.account_id,
                 "since": complete.since,
-                "pending_only": complete.pending_only,
+                "of": complete.of,
             },
         )
         return [Missing(record_id, pending) for record_id, pending in await cursor.fetchall()]
 
     async def _quarantine(self, stream: str, rejected: Rejected, account_id: str | None) -> int:
         """Put it aside; 1 when it was not in quarantine before."""
-        self._quarantined = True
         row = await self._one(
             self._sql(_QUARANTINE, stream),
             {
@@ -419,3 +476,8 @@ def ids_hash(ids: Iterable[str]) -> uuid.UUID:
 
 def _hash(payload: bytes) -> uuid.UUID:
     return uuid.UUID(bytes=hashlib.blake2b(payload, digest_size=16).digest())
+
+
+def _is_one_statement(page: Page, scope: _Scope) -> bool:
+    """Whether the merge is all that there is to do: a statement alone is a transaction, and spares two round trips."""
+    return page.commit and not (page.rejected or page.removed or scope.quarantined or scope.watching)

@@ -15,21 +15,30 @@ from psycopg import sql
 from connectors import PROVIDERS
 from ledgerlake.errors import UsageError
 from ledgerlake.integrity._report import Finding, Kind, Report
-from ledgerlake.lake import Lake
+from ledgerlake.lake import Lake, Reading
 from ledgerlake.local import Servers
 from ledgerlake.settings import Settings
 from ledgerlake.store import Store
 
-# stream: the id's column in its staging model, the mart, the id's column there
+# Where a stream's records end, and the expression that gives their id there; the other streams end in staging.
 _MARTS = {
-    "accounts": ("provider_account_id", "dim_accounts", "provider_account_id"),
-    "balances": (
-        "provider_balance_id",
-        "fct_balances",
-        "substr(account_key, length(connection_id) + 2) || ':' || as_of::varchar",
-    ),
-    "transactions": ("provider_transaction_id", "fct_transactions", "provider_transaction_id"),
+    "accounts": ("dim_accounts", "provider_account_id"),
+    "balances": ("fct_balances", "substr(account_key, length(connection_id) + 2) || ':' || as_of::varchar"),
+    "transactions": ("fct_transactions", "provider_transaction_id"),
+    "charges": ("fct_charges", "provider_charge_id"),
+    "refunds": ("fct_refunds", "provider_refund_id"),
+    "payouts": ("fct_payouts", "provider_payout_id"),
+    "invoices": ("fct_invoices", "provider_invoice_id"),
+    "subscriptions": ("fct_subscriptions", "provider_subscription_id"),
+    "balance_transactions": ("fct_balance_transactions", "provider_balance_transaction_id"),
 }
+# Marts that all providers fill; the others have one.
+_SHARED = {"accounts", "balances", "transactions"}
+# One payload of these is a list, and its staging model has a row for each of its items.
+_OPENED = {("gocardless", "balances")}
+_LISTS = 1_000
+# A staging model's id is provider_<singular>_id, but for the streams whose record is an account's.
+_KEYS = {"details": "provider_account_id", "identity": "provider_account_id"}
 _SAMPLE = 5
 
 _RECEIPTS = """
@@ -55,24 +64,27 @@ ORDER BY 1
 
 _STAGED = """
 SELECT coalesce(raw.connection_id, staged.connection_id) AS connection_id,
-       CASE WHEN staged.record_id IS NULL THEN 'missing' WHEN raw.record_id IS NULL THEN 'unexpected' ELSE 'mismatch' END AS kind,
+       CASE WHEN staged.record_id IS NULL THEN 'missing'
+            WHEN raw.record_id IS NULL OR staged.times > {times} THEN 'unexpected'
+            ELSE 'mismatch' END AS kind,
        count(*) AS records,
        min(coalesce(raw.record_id, staged.record_id), {sample}) AS sample
 FROM (SELECT connection_id, record_id, synced_at, removed_at FROM pg.raw.{leaf}) AS raw
 FULL JOIN (
-    SELECT connection_id, {key} AS record_id, synced_at, removed_at FROM lake.staging.{staging} WHERE bucket = {bucket}
+    SELECT connection_id, {key} AS record_id, min(synced_at) AS synced_at, min(removed_at) AS removed_at, count(*) AS times
+    FROM lake.staging.{staging} WHERE bucket = {bucket} GROUP BY ALL
 ) AS staged ON raw.connection_id = staged.connection_id AND raw.record_id = staged.record_id
 WHERE raw.record_id IS NULL OR staged.record_id IS NULL
-   OR raw.synced_at IS DISTINCT FROM staged.synced_at OR raw.removed_at IS DISTINCT FROM staged.removed_at
+   OR staged.times > {times} OR raw.synced_at IS DISTINCT FROM staged.synced_at OR raw.removed_at IS DISTINCT FROM staged.removed_at
 GROUP BY ALL ORDER BY ALL
 """
 
 _MARTED = """
 WITH staged AS (
-    SELECT connection_id, {key} AS record_id FROM lake.staging.{staging} WHERE bucket = {bucket}
+    SELECT DISTINCT connection_id, {key} AS record_id FROM lake.staging.{staging} WHERE bucket = {bucket}
 ),
 ended AS (
-    SELECT connection_id, {mart_key} AS record_id FROM lake.main.{mart} WHERE bucket = {bucket} AND provider = '{provider}'
+    SELECT connection_id, {mart_key} AS record_id FROM lake.main.{mart} WHERE bucket = {bucket} AND {whose}
     UNION ALL
     SELECT connection_id, record_id FROM lake.main.excluded_records
     WHERE bucket = {bucket} AND provider = '{provider}' AND stream = '{stream}' AND model <> 'quarantine'
@@ -120,11 +132,11 @@ def verify(where: Servers, settings: Settings, *, connections: Sequence[str] | N
         for provider, stream in _streams():
             findings += _receipts_against_raw(postgres, provider, stream)
         findings += _quarantined(postgres)
-        used = {one.bucket for one in store.connections()}
-        findings += [_not_compared(bucket) for bucket in sorted(used & at.behind)]
-        for bucket in sorted(used - at.behind):
-            for provider, stream in _streams():
-                compared += _compare(at.duck, at.postgres_snapshot, provider, stream, bucket, findings)
+        used = {(one.bucket, one.provider) for one in store.connections()}
+        findings += [_not_compared(bucket) for bucket in sorted({bucket for bucket, _ in used} & at.behind)]
+        for bucket, provider in sorted(used):
+            if bucket not in at.behind:
+                compared += _compare(at, provider, bucket, findings)
     mine = tuple(one for one in findings if one.connection_id is None or one.connection_id in known)
     return Report(compared, len(known), mine, time.monotonic() - started)
 
@@ -160,42 +172,47 @@ def _quarantined(postgres: psycopg.Connection) -> list[Finding]:
     ]
 
 
-def _compare(
-    duck: DuckDBPyConnection, snapshot: str, provider: str, stream: str, bucket: int, findings: list[Finding]
-) -> int:
-    """Compare one bucket of a stream from raw to its mart, and return how many raw records were compared."""
+def _compare(at: Reading, provider: str, bucket: int, findings: list[Finding]) -> int:
+    """Compare one bucket of a provider from raw to its marts, and return how many raw records were compared."""
+    compared = 0
+    at.duck.execute("BEGIN")
+    try:
+        at.duck.execute(f"CALL postgres_execute('pg', $$SET TRANSACTION SNAPSHOT '{at.postgres_snapshot}'$$)")
+        for stream in PROVIDERS[provider].streams:
+            compared += _compare_stream(at.duck, provider, stream.name, bucket, findings)
+    finally:
+        at.duck.execute("ROLLBACK")
+    return compared
+
+
+def _compare_stream(duck: DuckDBPyConnection, provider: str, stream: str, bucket: int, findings: list[Finding]) -> int:
     staging = f"stg_{provider}__{stream}"
-    key, mart, mart_key = _MARTS.get(stream, ("provider_account_id", None, None))
+    mart, mart_key = _MARTS.get(stream, (None, None))
     names: dict[str, Any] = {
         "leaf": f"{provider}_{stream}_b{bucket}",
         "staging": staging,
-        "key": key,
+        "key": _KEYS.get(stream, f"provider_{stream.removesuffix('s')}_id"),
         "mart": mart,
         "mart_key": mart_key,
+        "whose": f"provider = '{provider}'" if stream in _SHARED else "true",
+        "times": _LISTS if (provider, stream) in _OPENED else 1,
         "provider": provider,
         "stream": stream,
         "bucket": bucket,
         "sample": _SAMPLE,
     }
-    duck.execute("BEGIN")
-    try:
-        duck.execute(f"CALL postgres_execute('pg', $$SET TRANSACTION SNAPSHOT '{snapshot}'$$)")
-        counted = duck.execute(f"SELECT count(*) FROM pg.raw.{names['leaf']}").fetchone()  # noqa: S608 - our own names
-        assert counted is not None
-        if duck.execute(_PUBLISHED, [staging]).fetchone() == (0,):
-            if counted[0]:
-                what = f"{staging} is not published, so the {stream} of bucket {bucket} could not be compared"
-                findings.append(Finding("not_compared", "staging", None, stream, counted[0], (), what))
-            return 0
-        rows = duck.execute(_STAGED.format(**names)).fetchall()
-        findings += [_finding(row, "staging", stream, f"the store against {staging}") for row in rows]
-        if mart is not None:
-            rows = duck.execute(_MARTED.format(**names)).fetchall()
-            findings += [
-                _finding(row, "marts", stream, f"{staging} against {mart} and excluded_records") for row in rows
-            ]
-    finally:
-        duck.execute("ROLLBACK")
+    counted = duck.execute(f"SELECT count(*) FROM pg.raw.{names['leaf']}").fetchone()  # noqa: S608 - our own names
+    assert counted is not None
+    if duck.execute(_PUBLISHED, [staging]).fetchone() == (0,):
+        if counted[0]:
+            what = f"{staging} is not published, so the {stream} of bucket {bucket} could not be compared"
+            findings.append(Finding("not_compared", "staging", None, stream, counted[0], (), what))
+        return 0
+    rows = duck.execute(_STAGED.format(**names)).fetchall()
+    findings += [_finding(row, "staging", stream, f"the store against {staging}") for row in rows]
+    if mart is not None:
+        rows = duck.execute(_MARTED.format(**names)).fetchall()
+        findings += [_finding(row, "marts", stream, f"{staging} against {mart} and excluded_records") for row in rows]
     return int(counted[0])
 
 

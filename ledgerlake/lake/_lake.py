@@ -16,7 +16,7 @@ from ledgerlake.errors import UsageError
 from ledgerlake.lake._catalog import Catalog, Snapshot
 from ledgerlake.lake._errors import BuildFailed, PublishFailed
 from ledgerlake.lake._plan import Ground, Plan, ground, new_build_id
-from ledgerlake.lake._project import PROJECT, fingerprint, models
+from ledgerlake.lake._project import PROJECT, Model, absent, fingerprint, models
 from ledgerlake.lake._publish import Cleaned, Moved, Publisher, build_prefix
 from ledgerlake.lake._query import Answer, query
 from ledgerlake.lake._runner import ModelResult, Outcome, Progress, TestResult, run
@@ -225,13 +225,16 @@ class Lake:
 
     def _dirty(self, now: Ground, code: str) -> list[int]:
         known = self._catalog.snapshots()
-        names = models(self._project)
+        names = models(self._project).keys() - {model.name for model in self._absent(now)}
         published = known[0].record.published() if known else {}
         return [
             bucket
             for bucket, revision in now.revisions.items()
             if any(published.get((model, bucket), ("", -1, ""))[1:] != (revision, code) for model in names)
         ]
+
+    def _absent(self, now: Ground) -> tuple[Model, ...]:
+        return absent(now.providers, self._project)
 
     def _plan(self, buckets: tuple[int, ...], now: Ground) -> Plan:
         build_id = new_build_id()
@@ -243,6 +246,7 @@ class Lake:
             buckets,
             now,
             self._catalog.newest(),
+            self._absent(now),
         )
 
 

@@ -14,6 +14,7 @@ import psycopg
 from duckdb import DuckDBPyConnection
 
 from ledgerlake.errors import SchemaError
+from ledgerlake.lake._project import Model
 from ledgerlake.local import Servers
 from ledgerlake.settings import Settings
 from ledgerlake.store import Store
@@ -26,6 +27,8 @@ class Ground:
     snapshot: str
     revisions: Mapping[int, int]
     """The sum of the revisions of each bucket's connections, for every bucket of the store."""
+    providers: frozenset[str] = frozenset()
+    """Those that have a connection."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Plan:
     ground: Ground
     base: int | None
     """The lake's snapshot that models outside the build are read from; None while the lake is empty."""
+    absent: tuple[Model, ...] = ()
+    """Models of providers that have no connection: empty relations, which are not built."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,12 @@ def ground(postgres_url: str) -> Iterator[Ground]:
                 "Expected Ledgerlake's tables in PostgreSQL, found none. Run `ledgerlake migrate`."
             ) from None
         (snapshot,) = connection.execute("select pg_export_snapshot()").fetchone() or ("",)
-        yield Ground(snapshot, {int(bucket): int(revision) for bucket, revision in rows})
+        providers = connection.execute("select distinct provider from ledgerlake.connections").fetchall()
+        yield Ground(
+            snapshot,
+            {int(bucket): int(revision) for bucket, revision in rows},
+            frozenset(provider for (provider,) in providers),
+        )
 
 
 def new_build_id(now: datetime | None = None) -> str:

@@ -13,6 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from ledgerlake.lake._catalog import Catalog, Name, Table, require_own
 from ledgerlake.lake._errors import LakeError, QueryError
+from ledgerlake.lake._project import models
 from ledgerlake.lake._session import named, quoted, session, use_s3
 from ledgerlake.local import Servers
 from ledgerlake.settings import Settings
@@ -39,6 +40,7 @@ def query(sql: str, where: Servers, settings: Settings, at: int | None = None) -
     with session(settings) as connection:
         use_s3(connection, where.s3)
         _make_views(connection, tables)
+        _make_empty_views(connection, tables)
         _lock(connection, tables)
         try:
             cursor = connection.execute(statement)
@@ -91,6 +93,14 @@ def _make_views(connection: DuckDBPyConnection, tables: dict[Name, Table]) -> No
             empty = ", ".join(f"null as {named(column)}" for column, _ in table.columns)
             source = f"(select {empty} where false)"
         connection.execute(f"create view {named(schema, name)} as select {columns} from {source}")
+
+
+def _make_empty_views(connection: DuckDBPyConnection, tables: dict[Name, Table]) -> None:
+    """A table of a provider that nobody connects yet is there, and empty."""
+    for model in models().values():
+        if model.provider and (model.schema, model.name) not in tables:
+            connection.execute(f"create schema if not exists {named(model.schema)}")
+            connection.execute(f"create view {named(model.schema, model.name)} as {model.nothing}")
 
 
 def _lock(connection: DuckDBPyConnection, tables: dict[Name, Table]) -> None:

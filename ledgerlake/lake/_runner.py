@@ -107,6 +107,7 @@ def run(
         *("--exclude-resource-type", "unit_test"),
         "--no-write-json",
         *(("--select", *select.split()) if select else ()),
+        *(("--exclude", *(model.name for model in plan.absent)) if plan.absent else ()),
     ]
     listener = _Listener(progress) if progress else None
     with _ONE_AT_A_TIME, HANDOVER.give(plan):

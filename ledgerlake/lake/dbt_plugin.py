@@ -23,7 +23,7 @@ from duckdb import DuckDBPyConnection
 from ledgerlake.errors import UsageError
 from ledgerlake.lake._catalog import Catalog
 from ledgerlake.lake._plan import HANDOVER, Ground, Plan, ground, new_build_id
-from ledgerlake.lake._project import PROJECT, models
+from ledgerlake.lake._project import PROJECT, absent, models
 from ledgerlake.lake._session import attach_lake, attach_postgres, limit, named, quoted, use_s3
 from ledgerlake.local import servers
 from ledgerlake.settings import Settings
@@ -62,7 +62,8 @@ def _own_plan() -> Plan:
     stack.callback(shutil.rmtree, scratch, ignore_errors=True)
     for schema, model in itertools.product(_SCHEMAS, models()):
         Path(scratch, schema, model).mkdir(parents=True)
-    return Plan(new_build_id(), settings, where, scratch, _buckets_asked_for(now), now, base)
+    unused = absent(now.providers)
+    return Plan(new_build_id(), settings, where, scratch, _buckets_asked_for(now), now, base, unused)
 
 
 def _own_settings() -> Settings:
@@ -92,6 +93,7 @@ def _make_plan(conn: DuckDBPyConnection, plan: Plan) -> None:
         create schema build;
         create table build.files (schema_name varchar, model varchar, bucket smallint, path varchar, row_count bigint);
         create table build.published (schema_name varchar, table_name varchar);
+        create table build.absent (schema_name varchar, table_name varchar);
         create table build.plan as
         select
             {quoted(plan.build_id)} as build_id,
@@ -135,6 +137,10 @@ def _make_sources(conn: DuckDBPyConnection, plan: Plan) -> None:
 def _make_published(conn: DuckDBPyConnection, plan: Plan) -> None:
     """A view of each published table, restricted to the plan's buckets, and one of all buckets."""
     conn.execute("create schema everywhere; create schema staging; create schema intermediate")
+    for model in plan.absent:
+        conn.execute("insert into build.absent values (?, ?)", [model.schema, model.name])
+        conn.execute(f"create view {named(model.schema, model.name)} as {model.nothing}")
+        conn.execute(f"create view everywhere.{named(model.name)} as {model.nothing}")
     if plan.base is None:
         return
     tables = conn.execute(
@@ -150,8 +156,8 @@ def _make_published(conn: DuckDBPyConnection, plan: Plan) -> None:
     for schema, table, bucketed in tables:
         published = f"lake.{named(schema, table)}"
         conn.execute("insert into build.published values (?, ?)", [schema, table])
-        conn.execute(f"create view {named(schema, table)} as from {published} {buckets if bucketed else ''}")
-        conn.execute(f"create view everywhere.{named(table)} as from {published}")
+        conn.execute(f"create or replace view {named(schema, table)} as from {published} {buckets if bucketed else ''}")
+        conn.execute(f"create or replace view everywhere.{named(table)} as from {published}")
 
 
 def _in_bucket(bucket: str) -> str:

@@ -105,13 +105,22 @@
 {%- endmacro %}
 
 
+{#- Published, or of a provider that has no connection: then it is there, and empty. -#}
+{% macro is_readable(node) -%}
+  {{ return(run_query(
+    "select 1 from (from build.published union all from build.absent) where schema_name = '" ~ node.schema
+    ~ "' and table_name = '" ~ node.alias ~ "'"
+  ).rows | length > 0) }}
+{%- endmacro %}
+
+
 {#- An upstream that this invocation does not build comes from the published lake. -#}
 {% macro require_upstreams() -%}
   {%- if execute -%}
     {%- set missing = [] -%}
     {%- for id in model.depends_on.nodes if id.startswith('model.') and id not in selected_resources -%}
       {%- set node = graph.nodes[id] -%}
-      {%- if not ledgerlake.is_published(api.Relation.create(schema=node.schema, identifier=node.alias)) -%}
+      {%- if not ledgerlake.is_readable(node) -%}
         {%- do missing.append(node.name) -%}
       {%- endif -%}
     {%- endfor -%}

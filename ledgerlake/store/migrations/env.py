@@ -6,7 +6,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     version_table="schema_version",
     version_table_schema="ledgerlake",
-    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -75,7 +75,7 @@ class Sandbox:
 
     def customers(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._get("customers")
-        return found
+        return [one for one in found if one["provider"] == "teller"]
 
     def truth(self, token: str) -> list[dict[str, Any]]:
         """Every transaction that a perfect client holds of that connection, signed from the holder's side."""

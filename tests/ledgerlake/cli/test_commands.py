@@ -43,7 +43,7 @@ def test_a_connection_is_added_listed_paused_and_resumed(ledgerlake: Run) -> Non
         (
             ["connect", "tellar", "--customer", "a", "--secrets", "-"],
             SECRETS,
-            "There is no provider tellar; known: teller.",
+            "There is no provider tellar; known: gocardless, plaid, stripe, teller, tink.",
         ),
         (
             ["connect", "teller", "--customer", "a", "--secrets", "-"],
@@ -73,7 +73,7 @@ def test_a_connection_is_added_listed_paused_and_resumed(ledgerlake: Run) -> Non
         ),
         (["pause", "con_x"], None, "There is no connection con_x; `ledgerlake connections` lists them."),
         (["sync", "--connection", "con_x"], None, "There is no connection con_x"),
-        (["sync", "--provider", "x"], None, "There is no provider x; known: teller."),
+        (["sync", "--provider", "x"], None, "There is no provider x; known: gocardless"),
         (["sync", "--since", "2026-02-30"], None, "2026-02-30"),
         (["sync", "--full", "--since", "2026-02-01"], None, "--since and --full exclude each other"),
         (["build", "--all", "--bucket", "1"], None, "--bucket and --all exclude each other"),

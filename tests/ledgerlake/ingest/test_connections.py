@@ -292,7 +292,7 @@ def test_only_what_was_asked_for_is_synced_and_unknown_words_are_refused(desk: A
     assert outcomes(desk.sync(connections=[ids["customer_b"]])) == {"b": "done"}
     assert first.heard == []
     assert outcomes(desk.sync(providers=["teller"])) == {"a": "done", "b": "done"}
-    with pytest.raises(UsageError, match="There is no provider telex; known: teller"):
+    with pytest.raises(UsageError, match="There is no provider telex; known: gocardless, plaid, stripe, teller, tink"):
         desk.sync(providers=["telex"])
     with pytest.raises(UsageError, match="There is no connection con_none; `ledgerlake connections` lists them"):
         desk.sync(connections=["con_none"])

@@ -33,7 +33,7 @@ def test_a_page_is_merged_by_key_into_a_table_of_any_content(desk: Any, connecti
     numbers = {"connection": "$1"}
     for name in (
         *("provider", "stream", "sync", "watching", "page", "account", "request", "records", "rejected", "ids_hash"),
-        *("size", "removed", "complete", "since", "cursor", "revise"),
+        *("size", "removed", "complete", "since", "cursor", "revise", "reading"),
     ):
         numbers[name] = f"${len(numbers) + 1}"
     for name, kind in COLUMNS.items():
