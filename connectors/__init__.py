@@ -29,9 +29,15 @@ from connectors._protocol import (
     Rejected,
     Stream,
 )
+from connectors.gocardless import GoCardless
+from connectors.plaid import Plaid
+from connectors.stripe import Stripe
 from connectors.teller import Teller
+from connectors.tink import Tink
 
-PROVIDERS: Mapping[str, type[Connector]] = MappingProxyType({Teller.provider: Teller})
+PROVIDERS: Mapping[str, type[Connector]] = MappingProxyType(
+    {one.provider: one for one in (GoCardless, Plaid, Stripe, Teller, Tink)}
+)
 """The connectors there are, by provider."""
 
 __all__ = [

@@ -60,6 +60,38 @@ class Settings(BaseSettings):
     teller_requests_per_second: float = Field(
         100, gt=0, description="Teller: the application's budget of requests, over all connections."
     )
+    plaid_url: str = Field("https://production.plaid.com", pattern=r"^https?://", description="Plaid's base URL.")
+    plaid_client_id: SecretStr | None = Field(None, description="Plaid: the application's client id.")
+    plaid_secret: SecretStr | None = Field(None, description="Plaid: the application's secret of that environment.")
+    plaid_requests_per_second: float = Field(
+        40, gt=0, description="Plaid: the application's budget of requests, over all connections."
+    )
+
+    tink_url: str = Field("https://api.tink.com", pattern=r"^https?://", description="Tink's base URL.")
+    tink_client_id: SecretStr | None = Field(None, description="Tink: the application's client id.")
+    tink_client_secret: SecretStr | None = Field(None, description="Tink: the application's client secret.")
+    tink_requests_per_second: float = Field(
+        20, gt=0, description="Tink: the application's budget of requests, over all connections."
+    )
+    gocardless_url: str = Field(
+        "https://bankaccountdata.gocardless.com/api/v2",
+        pattern=r"^https?://",
+        description="GoCardless' base URL, of Bank Account Data.",
+    )
+    gocardless_secret_id: SecretStr | None = Field(
+        None, description="GoCardless: the id of the application's user secret."
+    )
+    gocardless_secret_key: SecretStr | None = Field(
+        None, description="GoCardless: the key of the application's user secret."
+    )
+    gocardless_requests_per_second: float = Field(
+        5, gt=0, description="GoCardless: the application's budget of requests, over all connections."
+    )
+
+    stripe_url: str = Field("https://api.stripe.com", pattern=r"^https?://", description="Stripe's base URL.")
+    stripe_requests_per_second: float = Field(
+        100, gt=0, description="Stripe: the budget of requests, over all connections."
+    )
 
     aws_endpoint_url_s3: str | None = Field(
         None, validation_alias="AWS_ENDPOINT_URL_S3", description="S3 endpoint where it is not AWS's own."

@@ -10,18 +10,22 @@ from sandbox.clock import Clock
 from sandbox.control import Control
 from sandbox.faults import Faults
 from sandbox.gate import Gate, Requests
+from sandbox.gocardless import GoCardless
+from sandbox.plaid import Plaid
 from sandbox.provider import Provider, Refused
+from sandbox.stripe import Stripe
 from sandbox.teller import Teller
+from sandbox.tink import Tink
 from sandbox.world import World
 
-PROVIDERS: tuple[type[Provider], ...] = (Teller,)
+PROVIDERS: tuple[type[Provider], ...] = (GoCardless, Plaid, Stripe, Teller, Tink)
 """The providers served; another one is another class here."""
 
 
 def create_app(world: World, clock: Clock) -> Starlette:
     """A sandbox of `world` on the day of `clock`, which may be moved while it serves."""
-    bank, faults, requests = Bank(world, clock), Faults(), Requests()
-    providers: dict[str, Provider] = {kind.name: kind(bank) for kind in PROVIDERS}
+    faults, requests = Faults(), Requests()
+    providers: dict[str, Provider] = {kind.name: kind(Bank(world, clock)) for kind in PROVIDERS}
     mounts = [
         Mount(
             f"/{name}",
@@ -34,9 +38,9 @@ def create_app(world: World, clock: Clock) -> Starlette:
         )
         for name, provider in providers.items()
     ]
-    return Starlette(routes=[Mount("/_sandbox", Control(bank, providers, faults, requests).app()), *mounts])
+    return Starlette(routes=[Mount("/_sandbox", Control(clock, providers, faults, requests).app()), *mounts])
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return Response(error.body, error.status, media_type="application/json")
+    return Response(error.body, error.status, error.headers, media_type="application/json")

@@ -56,12 +56,16 @@ class Bank:
         forced = self._broken.get(customer.index)
         if forced is not None:
             return forced
-        sound_since = self._mended.get(customer.index, self.started)
+        sound_since = self.sound_since(customer)
         for month in range(month_of(sound_since), month_of(self.day) + 1):
             found = self.world.breaks(customer, month)
             if found is not None and sound_since < found[0] <= self.day:
                 return Outage(found[1], found[0] - 1)
         return None
+
+    def sound_since(self, customer: Customer) -> int:
+        """The day on which the customer last gave the connection's consent."""
+        return self._mended.get(customer.index, self.started)
 
     def break_connection(self, customer: Customer, reason: str, as_of: int | None = None) -> None:
         """Break a connection now; `as_of` is the last day whose state could still be read, by default today."""

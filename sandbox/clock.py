@@ -8,6 +8,8 @@ class Clock:
 
     def __init__(self, today: date | None = None) -> None:
         self._fixed = today
+        self.skipped = 0.0
+        """Seconds that were let pass besides those that passed: for what expires within a day."""
 
     @property
     def today(self) -> date:

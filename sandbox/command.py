@@ -19,6 +19,9 @@ _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @_app.command()
 def _sandbox(
     host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    expose: Annotated[
+        bool, typer.Option("--expose", help="Let --host be reached from elsewhere, as inside a container.")
+    ] = False,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is a free one.", min=0, max=65535)] = 0,
     customers: Annotated[int, typer.Option(help="How many customers there are.", min=1, max=32**4)] = 12,
     years: Annotated[
@@ -55,7 +58,7 @@ def _sandbox(
         typer.echo(f"History cannot begin on {first}, after the day it is, {now}.", err=True)
         raise typer.Exit(2)
     try:
-        server = Server(world, Clock(day), host=host, port=port, mtls=mtls)
+        server = Server(world, Clock(day), host=host, port=port, mtls=mtls, expose=expose)
     except CannotListen as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None

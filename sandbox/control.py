@@ -5,7 +5,7 @@ They know no provider's words but through `Provider`. Amounts here are decimal t
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,12 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.bank import Bank
+from sandbox.clock import Clock
 from sandbox.faults import Fault, Faults
 from sandbox.gate import Requests
-from sandbox.movement import Movement, Phase
 from sandbox.provider import Provider
-from sandbox.world import Account, Customer
+from sandbox.world import Customer
 
 T = TypeVar("T")
 
@@ -26,6 +25,7 @@ T = TypeVar("T")
 class _ClockOrder(msgspec.Struct, forbid_unknown_fields=True):
     today: date | msgspec.UnsetType | None = msgspec.UNSET
     days: int | None = None
+    seconds: float | None = None
 
 
 class _OutageOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,10 +42,10 @@ class _Wrong(Exception):  # noqa: N818 - an answer, not a failure
 
 
 class Control:
-    """The control endpoints over a bank and the providers that show it."""
+    """The control endpoints over a clock and the providers that go by it."""
 
-    def __init__(self, bank: Bank, providers: Mapping[str, Provider], faults: Faults, requests: Requests) -> None:
-        self._bank = bank
+    def __init__(self, clock: Clock, providers: Mapping[str, Provider], faults: Faults, requests: Requests) -> None:
+        self._clock = clock
         self._providers = providers
         self._faults = faults
         self._requests = requests
@@ -71,58 +71,20 @@ class Control:
         )
 
     async def _truth(self, request: Request) -> Response:
-        token = request.query_params.get("token", "")
-        provider, customer = self._find_token(token)
+        provider, customer = self._find(request)
         with_rows = request.query_params.get("rows", "true") != "false"
-        outage = self._bank.broken(customer)
+        outage = provider.bank.broken(customer)
         return _answer(
             {
-                "today": self._bank.clock.today,
+                "today": self._clock.today,
                 "provider": provider.name,
                 "customer_id": customer.customer_id,
                 "connection_id": provider.connection_id(customer),
                 "state": "disconnected" if outage else "active",
                 "reason": outage.reason if outage else None,
-                "accounts": [
-                    self._account(provider, customer, account, with_rows) for account in self._bank.accounts(customer)
-                ],
+                **provider.truth(customer, rows=with_rows),
             }
         )
-
-    def _account(self, provider: Provider, customer: Customer, account: Account, with_rows: bool) -> dict[str, Any]:
-        as_of = self._bank.readable_on(customer, account)
-        closed = self._bank.closed(account)
-        streams = provider.streams(account)
-        shown = provider.balances(account, as_of) if as_of is not None else None
-        rows = []
-        posted = pending = count = 0
-        if as_of is not None and "transactions" in streams:
-            for month in self._bank.books.months(account, as_of):
-                for row in reversed(self._bank.books.rows(account, month, as_of)):
-                    count += 1
-                    if row.phase.posted:
-                        posted += row.phase.amount
-                    else:
-                        pending += row.phase.amount
-                    if with_rows:
-                        rows.append(_row(provider, account, row.movement, row.phase, row.enriched))
-        return {
-            "id": provider.account_id(account),
-            "name": account.name,
-            "kind": account.kind,
-            "subtype": account.subtype,
-            "currency": account.currency,
-            "status": "closed" if closed else "open",
-            "as_of": date.fromordinal(as_of) if as_of is not None else None,
-            "streams": sorted(streams),
-            "opening": _money(account.opening),
-            "balances": {
-                "ledger": _money(shown.ledger) if shown else None,
-                "available": _money(shown.available) if shown else None,
-            },
-            "totals": {"transactions": count, "posted": _money(posted), "pending": _money(pending)},
-            "transactions": rows,
-        }
 
     async def _customers(self, _: Request) -> Response:
         return _answer(
@@ -135,26 +97,27 @@ class Control:
                     "institution": {"id": customer.institution.slug, "name": customer.institution.name},
                     "secrets": provider.secrets(customer),
                 }
-                for customer in map(self._bank.world.customer, range(self._bank.world.size))
                 for provider in self._providers.values()
+                for customer in map(provider.bank.world.customer, range(provider.bank.world.size))
+                if provider.serves(customer)
             ]
         )
 
     async def _show_clock(self, _: Request) -> Response:
-        clock = self._bank.clock
-        return _answer({"today": clock.today, "fixed": clock.fixed})
+        return _answer({"today": self._clock.today, "fixed": self._clock.fixed})
 
     async def _move_clock(self, request: Request) -> Response:
         order = await _read(request, _ClockOrder)
-        if (order.today is msgspec.UNSET) == (order.days is None):
-            raise _Wrong(400, 'expected either {"today": "YYYY-MM-DD" or null} or {"days": N}')
+        if [order.today is msgspec.UNSET, order.days is None, order.seconds is None].count(False) != 1:
+            raise _Wrong(400, 'expected {"today": "YYYY-MM-DD" or null}, {"days": N} or {"seconds": N}')
+        self._clock.skipped += order.seconds or 0
         try:
             if order.today is not msgspec.UNSET:
-                self._bank.clock.set(order.today)
-            else:
-                self._bank.clock.move(order.days or 0)
+                self._clock.set(order.today)
+            elif order.days is not None:
+                self._clock.move(order.days)
         except OverflowError:
-            raise _Wrong(400, f"there is no day {order.days} days from {self._bank.clock.today}") from None
+            raise _Wrong(400, f"there is no day {order.days} days from {self._clock.today}") from None
         return await self._show_clock(request)
 
     async def _show_faults(self, _: Request) -> Response:
@@ -169,22 +132,24 @@ class Control:
         return Response(status_code=204)
 
     async def _disconnect(self, request: Request) -> Response:
-        customer = self._find_connection(request)
+        provider, customer = self._find_connection(request.path_params["connection_id"])
         order = await _read(request, _OutageOrder)
-        self._bank.break_connection(customer, order.reason, _ordinal(order.as_of))
+        provider.bank.break_connection(customer, order.reason, _ordinal(order.as_of))
         return Response(status_code=204)
 
     async def _repair(self, request: Request) -> Response:
-        self._bank.repair(self._find_connection(request))
+        provider, customer = self._find_connection(request.path_params["connection_id"])
+        provider.bank.repair(customer)
         return Response(status_code=204)
 
     async def _close(self, request: Request) -> Response:
         account_id = request.path_params["account_id"]
         order = await _read(request, _OutageOrder)
         for provider in self._providers.values():
-            account = self._bank.world.find_account(provider.account_ref(account_id), self._bank.day)
+            bank = provider.bank
+            account = bank.world.find_account(provider.account_ref(account_id), bank.day)
             if account is not None and provider.account_id(account) == account_id:
-                self._bank.close(account, order.reason, _ordinal(order.as_of))
+                bank.close(account, order.reason, _ordinal(order.as_of))
                 return Response(status_code=204)
         raise _Wrong(404, f"no provider here has an account {account_id!r}")
 
@@ -196,45 +161,27 @@ class Control:
         self._requests.clear()
         return Response(status_code=204)
 
-    def _find_token(self, token: str) -> tuple[Provider, Customer]:
+    def _find(self, request: Request) -> tuple[Provider, Customer]:
+        """The connection that a query names by its id, or by an access token of it."""
+        if (connection_id := request.query_params.get("connection_id")) is not None:
+            return self._find_connection(connection_id)
+        token = request.query_params.get("token", "")
         for provider in self._providers.values():
             customer = provider.customer(token)
             if customer is not None:
                 return provider, customer
         raise _Wrong(404, "no provider here knows this token: give one of /_sandbox/customers as ?token=")
 
-    def _find_connection(self, request: Request) -> Customer:
-        connection_id = request.path_params["connection_id"]
+    def _find_connection(self, connection_id: str) -> tuple[Provider, Customer]:
         for provider in self._providers.values():
             customer = provider.find_connection(connection_id)
             if customer is not None:
-                return customer
+                return provider, customer
         raise _Wrong(404, f"no provider here has a connection {connection_id!r}")
-
-
-def _row(provider: Provider, account: Account, movement: Movement, phase: Phase, enriched: bool) -> dict[str, Any]:
-    return {
-        "id": provider.record_id(phase.ref),
-        "date": date.fromordinal(phase.day),
-        "status": "posted" if phase.posted else "pending",
-        "amount": _money(phase.amount),
-        "currency": account.currency,
-        "description": phase.text,
-        "type": provider.kind(movement.kind),
-        "category": movement.category if enriched else None,
-        "counterparty": movement.party if enriched else None,
-    }
 
 
 def _ordinal(day: date | None) -> int | None:
     return None if day is None else day.toordinal()
-
-
-def _money(amount: int | None) -> str | None:
-    if amount is None:
-        return None
-    whole, cents = divmod(abs(amount), 100)
-    return f"{'-' if amount < 0 else ''}{whole}.{cents:02}"
 
 
 async def _read(request: Request, kind: type[T]) -> T:

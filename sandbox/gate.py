@@ -8,14 +8,13 @@ import re
 import socket
 import struct
 from collections import Counter
-from typing import Any, cast
+from typing import cast
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox._dice import digest
 from sandbox.faults import Fault, Faults
 from sandbox.provider import Provider
 
@@ -23,8 +22,9 @@ TRANSPORT = "sandbox.transport"
 """The scope's extension that holds the connection's transport, put there by the sandbox's server."""
 MTLS = "sandbox.mtls"
 """The scope's extension that is there on the listener that wants client certificates."""
-_ID = re.compile(r"/[a-z]+_[a-z0-9]{10,}[^/]*")
-_ROWS = re.compile(r"/transactions$")
+BODY = "sandbox.body"
+"""Where the scope that a provider sees holds the body of a POST, since some providers' tokens are in it."""
+_ID = re.compile(r"/(?:[a-z]+_[a-z0-9]{10,}[^/]*|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22})(?=/|$)")
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -67,6 +67,9 @@ class Gate:
             status, body = self._provider.missing_certificate()
             await _json(status, body)(scope, receive, send)
             return
+        if scope["method"] == "POST":
+            body = await _body(receive)
+            scope, receive = {**scope, BODY: body}, _again(body, receive)
         fault = self._faults.strike(path, self._provider.token(scope))
         if fault is None:
             await self._app(scope, receive, send)
@@ -107,12 +110,16 @@ class Gate:
             return
         if fault.kind == "endless_page":
             # The page after any row is the first page again.
-            kept = [(k, v) for k, v in parse_qsl(scope["query_string"].decode()) if k != "from_id"]
+            kept = [(k, v) for k, v in parse_qsl(scope["query_string"].decode()) if k != self._provider.page_parameter]
+            if sent := scope.get(BODY):
+                sent = _without(self._provider.page_parameter, sent)
+                scope, receive = {**scope, BODY: sent}, _again(sent, receive)
             await self._app({**scope, "query_string": urlencode(kept).encode()}, receive, send)
             return
         status, body = await self._answer(scope, receive)
         if status == 200:
-            body = _spoilt(fault, scope["path"], body, self._provider.token(scope))
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            body = _spoilt(fault, self._provider, path, body, self._provider.token(scope))
         await _json(status, body)(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
@@ -126,47 +133,47 @@ class Gate:
         return messages[0]["status"], body
 
 
-def _spoilt(fault: Fault, path: str, body: bytes, token: str | None) -> bytes:
+def _spoilt(fault: Fault, provider: Provider, path: str, body: bytes, token: str | None) -> bytes:
     if fault.kind == "truncated":
         return body[: len(body) // 2]
     if fault.kind == "bad_utf8":
         cut = body.find(b'":"') + 3
         return body[:cut] + b"\xff\xfe" + body[cut:]
-    if not _ROWS.search(path):
+    found = provider.rows(path, body)
+    if found is None or not found.rows:
         return body
-    rows = msgspec.json.decode(body, type=list[msgspec.Raw])
     if fault.kind == "short_page":
-        return msgspec.json.encode(rows[: len(rows) // 2])
-    if rows:
-        return b"[" + b",".join([_bad_row(fault, bytes(rows[0]), token), *map(bytes, rows)]) + b"]"
+        return found._replace(rows=found.rows[: len(found.rows) // 2]).body()
+    return found._replace(rows=[provider.bad_row(fault, found.rows[0], token), *found.rows]).body()
+
+
+async def _body(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
     return body
 
 
-def _bad_row(fault: Fault, first: bytes, token: str | None) -> bytes:
-    """A row like the page's first, of an id of its own, with what is wrong."""
-    row: dict[str, Any] = msgspec.json.decode(first)
-    owner = token if fault.row == "shared_id" else row["id"]
-    row["id"] = f"{row['id'][:7]}{digest(15, 'bad', fault.row, owner)}000"
-    match fault.row:
-        case "missing_id":
-            del row["id"]
-        case "missing_amount":
-            del row["amount"]
-        case "nan":
-            row["amount"] = "NaN"
-        case "1e400":
-            row["amount"] = "1e400"
-        case "nine_decimals":
-            row["amount"] = "12.123456789"
-        case "february_30":
-            row["date"] = f"{row['date'][:4]}-02-30"
-        case "nul":
-            row["description"] = f"NUL\0{row['description']}"
-        case "wrong_type":
-            row["amount"] = {"value": 12}
-        case "shared_id":
-            row["id"] = f"txn_{digest(18, 'shared', token)}000"
-    return msgspec.json.encode(row)
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Receive that body, and then whatever else there is to receive."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return again
+
+
+def _without(name: str, body: bytes) -> bytes:
+    """The JSON object without that member; any other body as it is."""
+    try:
+        sent = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return body
+    sent.pop(name, None)
+    return msgspec.json.encode(sent)
 
 
 def _json(status: int, body: bytes) -> Response:

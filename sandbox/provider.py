@@ -4,12 +4,15 @@ A provider is one file that speaks its wire protocol over a `Bank`. It is served
 counts requests and works faults; the control endpoints use it to name connections and to tell the truth in its ids.
 """
 
-from typing import ClassVar, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from sandbox.bank import Bank
+from sandbox.books import Row
+from sandbox.faults import Fault
 from sandbox.world import Account, Customer
 
 
@@ -20,21 +23,44 @@ class Shown(NamedTuple):
     available: int | None
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a failure of the sandbox
-    """An answer that is an error in the provider's words: status and JSON body."""
+class Rows(NamedTuple):
+    """A list's rows in an answer, and the bytes of the answer before and after them."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    before: bytes
+    rows: list[bytes]
+    after: bytes
+
+    def body(self) -> bytes:
+        """The answer with these rows."""
+        return self.before + b",".join(self.rows) + self.after
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a failure of the sandbox
+    """An answer that is an error in the provider's words: status, JSON body, and headers besides."""
+
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status)
         self.status = status
         self.body = body
+        self.headers = dict(headers or {})
 
 
 class Provider(Protocol):
     """One provider's protocol over a bank."""
 
     name: ClassVar[str]
+    credentials: ClassVar[Mapping[str, str]]
+    """The application's own credentials that it takes, by the provider's names; none where it wants none."""
+    page_parameter: ClassVar[str]
+    """The query's name for the place to page on from."""
+    bank: Bank
+    """What it shows: the bank it was given, or another branch of it. What happens to its connections happens here alone."""
 
     def __init__(self, bank: Bank) -> None: ...
+
+    def serves(self, customer: Customer) -> bool:
+        """Whether the customer has a connection through this provider."""
+        ...
 
     def routes(self) -> list[BaseRoute]:
         """Its endpoints, relative to its base URL."""
@@ -80,6 +106,14 @@ class Provider(Protocol):
         """The balances it shows on a day, whatever the state of the connection."""
         ...
 
+    def truth(self, customer: Customer, *, rows: bool) -> dict[str, Any]:
+        """What a perfect client holds of the customer's connection, with or without single records."""
+        ...
+
+    def tell_row(self, account: Account, row: Row) -> dict[str, Any]:
+        """A transaction as the truth tells it, see `sandbox.truth`."""
+        ...
+
     def kind(self, kind: str) -> str:
         """Its word for a kind of movement."""
         ...
@@ -98,6 +132,14 @@ class Provider(Protocol):
 
     def failed(self, status: int) -> bytes:
         """The body of its answer 5xx."""
+        ...
+
+    def rows(self, path: str, body: bytes) -> Rows | None:
+        """The records in an answer of 200; None where the path gives no list of them."""
+        ...
+
+    def bad_row(self, fault: Fault, row: bytes, token: str | None) -> bytes:
+        """A row like this one, of an id of its own, with what is wrong."""
         ...
 
     def missing_certificate(self) -> tuple[int, bytes]:

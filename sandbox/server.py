@@ -63,15 +63,24 @@ class Server:
     """A sandbox that listens from the moment it is made, and answers inside `with` (in a thread) or in `run`.
 
     `port` 0 is a free port. `mtls` is a directory for certificates: a second listener then asks for a client certificate
-    and answers 400 without one. Raises CannotListen.
+    and answers 400 without one. Without `expose` only a loopback address is taken, for the control endpoints ask nobody
+    who he is. Raises CannotListen.
     """
 
     def __init__(
-        self, world: World, clock: Clock, *, host: str = "127.0.0.1", port: int = 0, mtls: Path | None = None
+        self,
+        world: World,
+        clock: Clock,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        mtls: Path | None = None,
+        expose: bool = False,
     ) -> None:
-        if not _is_loopback(host):
+        if not expose and not _is_loopback(host):
             raise CannotListen(
-                f"The sandbox listens on loopback only, not on {host!r}: use 127.0.0.1, ::1 or localhost."
+                f"The sandbox listens on loopback only, not on {host!r}: use 127.0.0.1, ::1 or localhost, or --expose"
+                " inside a container."
             )
         app = create_app(world, clock)
         self.certificates: Certificates | None = None
@@ -101,8 +110,9 @@ class Server:
         return f"{self.url}/_sandbox"
 
     def where(self) -> dict[str, Any]:
-        """Everything a client needs to know: a base URL a provider, the control URL, and the secure side if there is one."""
+        """Everything a client needs to know: base URL and credentials a provider, the control URL, and the secure side."""
         found: dict[str, Any] = {f"{kind.name}_url": f"{self.url}/{kind.name}" for kind in PROVIDERS}
+        found |= {f"{kind.name}_credentials": dict(kind.credentials) for kind in PROVIDERS if kind.credentials}
         found["control_url"] = self.control_url
         if self._secure is not None and self.certificates is not None:
             secure = f"https://{_address(self._secure)}"

@@ -10,10 +10,10 @@ depend on the port.
 import base64
 import binascii
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -27,7 +27,9 @@ from sandbox._dice import digest, unspell
 from sandbox._months import month_of
 from sandbox.bank import Bank
 from sandbox.books import Row
-from sandbox.provider import Refused, Shown
+from sandbox.faults import Fault
+from sandbox.provider import Refused, Rows, Shown
+from sandbox.truth import tell_accounts, tell_row
 from sandbox.world import Account, Customer
 
 _API = "https://api.teller.io"
@@ -138,9 +140,11 @@ class Teller:
     """Teller over a bank; see `sandbox.provider.Provider` for what the methods without underscore are."""
 
     name: ClassVar[str] = "teller"
+    credentials: ClassVar[Mapping[str, str]] = {}
+    page_parameter: ClassVar[str] = "from_id"
 
     def __init__(self, bank: Bank) -> None:
-        self._bank = bank
+        self.bank = bank
         self._sheets: Cache[tuple[str, int, int], _Sheet] = Cache(
             _SHEETS_BYTES, lambda sheet: 64 + sum(len(row) + 200 for row in sheet.rows)
         )
@@ -162,6 +166,9 @@ class Teller:
             Route("/{path:path}", self._nothing),
         ]
 
+    def serves(self, customer: Customer) -> bool:
+        return True
+
     def token(self, scope: Scope) -> str | None:
         for name, value in scope["headers"]:
             if name == b"authorization" and value[:6].lower() == b"basic ":
@@ -172,8 +179,8 @@ class Teller:
         return None
 
     def customer(self, token: str) -> Customer | None:
-        customer = self._bank.world.find_customer(token.removeprefix("test_token_")[:18])
-        if customer is None or token != self._access_token(customer) or self._bank.dropped(customer):
+        customer = self.bank.world.find_customer(token.removeprefix("test_token_")[:18])
+        if customer is None or token != self._access_token(customer) or self.bank.dropped(customer):
             return None
         return customer
 
@@ -184,7 +191,7 @@ class Teller:
         return f"enr_{customer.ref}{_TAIL}"
 
     def find_connection(self, connection_id: str) -> Customer | None:
-        customer = self._bank.world.find_customer(connection_id[4:22])
+        customer = self.bank.world.find_customer(connection_id[4:22])
         return customer if customer is not None and self.connection_id(customer) == connection_id else None
 
     def account_id(self, account: Account) -> str:
@@ -203,7 +210,7 @@ class Teller:
         return frozenset(name for name, supported in shown.items() if supported)
 
     def balances(self, account: Account, day: int) -> Shown:
-        habits, books = self._habits(account), self._bank.books
+        habits, books = self._habits(account), self.bank.books
         if not habits.balances:
             return Shown(None, None)
         ledger = books.ledger(account, day)
@@ -211,6 +218,12 @@ class Teller:
             ledger if habits.ledger else None,
             ledger + books.pending(account, day) if habits.available else None,
         )
+
+    def truth(self, customer: Customer, *, rows: bool) -> dict[str, Any]:
+        return tell_accounts(self, customer, rows=rows)
+
+    def tell_row(self, account: Account, row: Row) -> dict[str, Any]:
+        return tell_row(self, account, row)
 
     def kind(self, kind: str) -> str:
         return _KINDS.get(kind, kind)
@@ -229,6 +242,36 @@ class Teller:
     def failed(self, status: int) -> bytes:
         return _error("bad_gateway" if status == 502 else "internal_server_error", "Something went wrong")
 
+    def rows(self, path: str, body: bytes) -> Rows | None:
+        if not path.endswith("/transactions"):
+            return None
+        return Rows(b"[", [bytes(row) for row in msgspec.json.decode(body, type=list[msgspec.Raw])], b"]")
+
+    def bad_row(self, fault: Fault, row: bytes, token: str | None) -> bytes:
+        bad: dict[str, Any] = msgspec.json.decode(row)
+        owner = token if fault.row == "shared_id" else bad["id"]
+        bad["id"] = f"{bad['id'][:7]}{digest(15, 'bad', fault.row, owner)}000"
+        match fault.row:
+            case "missing_id":
+                del bad["id"]
+            case "missing_amount":
+                del bad["amount"]
+            case "nan":
+                bad["amount"] = "NaN"
+            case "1e400":
+                bad["amount"] = "1e400"
+            case "nine_decimals":
+                bad["amount"] = "12.123456789"
+            case "february_30":
+                bad["date"] = f"{bad['date'][:4]}-02-30"
+            case "nul":
+                bad["description"] = f"NUL\0{bad['description']}"
+            case "wrong_type":
+                bad["amount"] = {"value": 12}
+            case "shared_id":
+                bad["id"] = f"txn_{digest(18, 'shared', token)}000"
+        return msgspec.json.encode(bad)
+
     def missing_certificate(self) -> tuple[int, bytes]:
         return 400, _error("bad_request", "Missing certificate: retry request using your Teller certificate")
 
@@ -246,18 +289,18 @@ class Teller:
 
     async def _list_accounts(self, request: Request) -> Response:
         customer = self._authenticate(request)
-        return _answer([self._account(customer, account) for account in self._bank.accounts(customer)])
+        return _answer([self._account(customer, account) for account in self.bank.accounts(customer)])
 
     async def _show_account(self, request: Request) -> Response:
         customer = self._authenticate(request)
         return _answer(self._account(customer, self._find_account(customer, request)))
 
     async def _delete_enrollment(self, request: Request) -> Response:
-        self._bank.drop_connection(self._authenticate(request))
+        self.bank.drop_connection(self._authenticate(request))
         return Response(status_code=204)
 
     async def _delete_account(self, request: Request) -> Response:
-        self._bank.drop_account(self._find_account(self._authenticate(request), request))
+        self.bank.drop_account(self._find_account(self._authenticate(request), request))
         return Response(status_code=204)
 
     async def _identity(self, request: Request) -> Response:
@@ -282,12 +325,12 @@ class Teller:
             "phone_numbers": [{"type": "mobile", "data": customer.phone}],
             "emails": [{"data": customer.email}],
         }
-        accounts = [account for account in self._bank.accounts(customer) if not self._bank.closed(account)]
+        accounts = [account for account in self.bank.accounts(customer) if not self.bank.closed(account)]
         return _answer([{"account": self._account(customer, a), "owners": [owner]} for a in accounts])
 
     async def _show_balances(self, request: Request) -> Response:
         account = self._readable(request, "balances")
-        shown = self.balances(account, self._bank.day)
+        shown = self.balances(account, self.bank.day)
         path = f"{_API}/accounts/{self.account_id(account)}"
         ledger, available = (None if sum_ is None else self._money(account, sum_) for sum_ in shown)
         return _answer(
@@ -304,9 +347,9 @@ class Teller:
         if self._habits(account).microdeposits:
             if account.kind == "credit":
                 raise _refusal(404, "account_number_verification_expired", "The verification has expired")
-            if self._bank.day < account.opens_on + 3:
+            if self.bank.day < account.opens_on + 3:
                 raise _refusal(404, "account_number_verification_pending", "The verification is in progress")
-        institution = self._bank.world.customer(account.customer).institution
+        institution = self.bank.world.customer(account.customer).institution
         path = f"{_API}/accounts/{self.account_id(account)}"
         return _answer(
             {
@@ -327,7 +370,7 @@ class Teller:
             after = self._find_row(account, from_id)
             if after is None:
                 raise _refusal(404, "not_found", f"There is no transaction {from_id!r} in this account")
-        pieces = self._pieces(account, self._bank.day, after, start, end)
+        pieces = self._pieces(account, self.bank.day, after, start, end)
         if count is None:
             return StreamingResponse(_stream(pieces), media_type="application/json")
         rows: list[bytes] = []
@@ -343,12 +386,12 @@ class Teller:
         if found is None:
             raise _refusal(404, "not_found", "There is no such transaction in this account")
         month, place = found
-        return Response(self._sheet(account, month, self._bank.day).rows[place], media_type="application/json")
+        return Response(self._sheet(account, month, self.bank.day).rows[place], media_type="application/json")
 
     # Who asks, and for what.
 
     def _access_token(self, customer: Customer) -> str:
-        return f"test_token_{customer.ref}{digest(8, self._bank.world.seed, 'token', customer.index)}"
+        return f"test_token_{customer.ref}{digest(8, self.bank.world.seed, 'token', customer.index)}"
 
     def _authenticate(self, request: Request) -> Customer:
         token = self.token(request.scope)
@@ -361,13 +404,13 @@ class Teller:
 
     def _find_account(self, customer: Customer, request: Request) -> Account:
         account_id = request.path_params["account_id"]
-        account = self._bank.find_account(customer, self.account_ref(account_id))
+        account = self.bank.find_account(customer, self.account_ref(account_id))
         if account is None or self.account_id(account) != account_id:
             raise _refusal(404, "not_found", "The requested account does not exist")
         return account
 
     def _require_sound(self, customer: Customer) -> None:
-        outage = self._bank.broken(customer)
+        outage = self.bank.broken(customer)
         if outage is not None:
             raise Refused(*self.disconnected(outage.reason))
 
@@ -375,7 +418,7 @@ class Teller:
         customer = self._authenticate(request)
         account = self._find_account(customer, request)
         self._require_sound(customer)
-        if (closed := self._bank.closed(account)) is not None:
+        if (closed := self.bank.closed(account)) is not None:
             raise Refused(*self.account_closed(closed.reason))
         if stream not in self.streams(account):
             raise _refusal(404, "not_found", f"The institution does not support {stream} of this account")
@@ -384,7 +427,7 @@ class Teller:
     # How the world's things look here.
 
     def _habits(self, account: Account) -> _Habits:
-        return _HABITS[self._bank.world.customer(account.customer).institution.slug]
+        return _HABITS[self.bank.world.customer(account.customer).institution.slug]
 
     def _account(self, customer: Customer, account: Account) -> _Account:
         account_id = self.account_id(account)
@@ -401,7 +444,7 @@ class Teller:
             currency=account.currency,
             id=account_id,
             last_four=account.number[-4:],
-            status="closed" if self._bank.closed(account) else "open",
+            status="closed" if self.bank.closed(account) else "open",
         )
 
     def _money(self, account: Account, amount: int) -> str:
@@ -441,13 +484,13 @@ class Teller:
 
     def _sheet(self, account: Account, month: int, day: int) -> _Sheet:
         # A month at rest is the same on every later day, so it is held once; day 0 stands for "at rest".
-        held = 0 if self._bank.books.at_rest(month, day) else day
+        held = 0 if self.bank.books.at_rest(month, day) else day
         return self._sheets.get((account.ref, month, held), lambda: self._make_sheet(account, month, day))
 
     def _make_sheet(self, account: Account, month: int, day: int) -> _Sheet:
         habits, account_id = self._habits(account), self.account_id(account)
         sheet = _Sheet([], [], {})
-        for place, row in enumerate(self._bank.books.rows(account, month, day)):
+        for place, row in enumerate(self.bank.books.rows(account, month, day)):
             row_id, body = self._row(account, habits, account_id, row)
             sheet.rows.append(body)
             sheet.ages.append(-row.phase.day)
@@ -456,11 +499,11 @@ class Teller:
 
     def _find_row(self, account: Account, row_id: str) -> tuple[int, int] | None:
         """The month and place of a row shown today; its id says in which month it began, it may be dated in the next."""
-        day = self._bank.day
+        day = self.bank.day
         month = unspell(row_id[4:7])
         if month is None:
             return None
-        shown = self._bank.books.months(account, day)
+        shown = self.bank.books.months(account, day)
         for dated in (month, month + 1):
             if dated in shown:
                 place = self._sheet(account, dated, day).places.get(row_id)
@@ -472,7 +515,7 @@ class Teller:
         self, account: Account, day: int, after: tuple[int, int] | None, start: int | None, end: int | None
     ) -> Iterator[list[bytes]]:
         """The rows shown on `day`, newest first, a month at a time: older than the place `after`, dated in the window."""
-        for month in reversed(self._bank.books.months(account, day)):
+        for month in reversed(self.bank.books.months(account, day)):
             if after is not None and month > after[0]:
                 continue
             if (end is not None and month > month_of(end)) or (start is not None and month < month_of(start)):

@@ -5,6 +5,7 @@ money moved (`books`). A customer is made when asked for, so a world of ten thou
 of a world are those of any larger one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -69,12 +70,25 @@ class World:
 
     `busy`: about how many card takings a day the first customer's checking account carries besides, to make an account
     of any size.
+
+    `branch` and `institutions`: the same people at other banks, with accounts and money of their own there.
     """
 
-    def __init__(self, seed: int, customers: int, opening: date, busy: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        customers: int,
+        opening: date,
+        busy: int = 0,
+        *,
+        branch: str = "",
+        institutions: Sequence[catalogue.Institution] = catalogue.INSTITUTIONS,
+    ) -> None:
         if customers < 1 or customers > 32**4:
             raise ValueError(f"expected 1 to {32**4} customers, got {customers}")
-        self.seed = seed
+        self._people = seed
+        self._institutions = institutions
+        self.seed = f"{seed}/{branch}" if branch else seed
         self.size = customers
         self.opening = opening.toordinal()
         self.busy = busy
@@ -88,6 +102,11 @@ class World:
         So restarting a server on another day of the year gives the same world, grown by that day.
         """
         return cls(seed, customers, date(today.year - years, 1, 1), busy)
+
+    def branch(self, name: str, institutions: Sequence[catalogue.Institution]) -> "World":
+        """The same people at these other banks: their connections, accounts and money there are not those of here."""
+        opening = date.fromordinal(self.opening)
+        return World(self._people, self.size, opening, branch=name, institutions=institutions)
 
     def customer(self, index: int) -> Customer:
         """The customer of an index, 0 up to `size`."""
@@ -164,7 +183,7 @@ class World:
         return None
 
     def _make_customer(self, index: int) -> Customer:
-        dice = Dice(self.seed, "customer", index)
+        dice = Dice(self._people, "customer", index)
         kind: Literal["person", "business"] = "business" if index % 3 == 0 else "person"
         first, last = dice.pick(catalogue.FIRST_NAMES), dice.pick(catalogue.LAST_NAMES)
         name = f"{last} {dice.pick(catalogue.TRADES)}" if kind == "business" else f"{first} {last}"
@@ -175,7 +194,7 @@ class World:
             customer_id=f"customer-{index + 1:05}",
             name=name,
             kind=kind,
-            institution=catalogue.INSTITUTIONS[index % len(catalogue.INSTITUTIONS)],
+            institution=self._institutions[index % len(self._institutions)],
             email=f"customer-{index + 1:05}@example.com",
             phone=f"+1555{dice.below(10**7):07}",
             street=f"{dice.between(1, 980)} {dice.pick(catalogue.STREETS)}",

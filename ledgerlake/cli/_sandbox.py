@@ -7,12 +7,13 @@ import contextlib
 import datetime as dt
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import httpx
 import msgspec
-from pydantic import SecretStr
 
+from connectors import PROVIDERS
 from ledgerlake.cli import _show
 from ledgerlake.cli._main import House
 from ledgerlake.errors import ServerError
@@ -20,11 +21,6 @@ from ledgerlake.local import Child
 from ledgerlake.store import Vault
 
 _SEED = 1
-
-
-class _Ready(msgspec.Struct):
-    teller_url: str
-    control_url: str
 
 
 @contextlib.contextmanager
@@ -43,11 +39,12 @@ def serving(
     ready.unlink(missing_ok=True)
     child.start(command, ready=ready.exists, env=dict(os.environ))
     try:
-        told = msgspec.json.decode(ready.read_bytes(), type=_Ready)
-        connected = _connect_customers(at, told)
+        told = msgspec.json.decode(ready.read_bytes(), type=dict[str, str | dict[str, str]])
+        connected = _connect_customers(at, str(told["control_url"]))
         if connected:
-            _show.err.print(f"Connected the sandbox's {connected} customers at Teller.")
-        yield {**os.environ, "LEDGERLAKE_TELLER_URL": told.teller_url, "LEDGERLAKE_TELLER_REQUESTS_PER_SECOND": "1000"}
+            shown = ", ".join(f"{count} at {provider}" for provider, count in sorted(connected.items()))
+            _show.err.print(f"Connected the sandbox's customers: {shown}.")
+        yield {**os.environ, **_environment(told)}
     finally:
         if not keep:
             child.stop()
@@ -62,20 +59,37 @@ def _opening(at: House, today: dt.date | None) -> dt.date:
     return dt.date.fromisoformat(path.read_text().strip())
 
 
-def _connect_customers(at: House, told: _Ready) -> int:
+def _environment(told: dict[str, str | dict[str, str]]) -> dict[str, str]:
+    """The settings that make the sandbox's providers ours: ``<provider>_url`` and ``<provider>_credentials``."""
+    given = {}
+    for provider in PROVIDERS:
+        prefix = f"LEDGERLAKE_{provider.upper()}"
+        given[f"{prefix}_URL"] = str(told[f"{provider}_url"])
+        given[f"{prefix}_REQUESTS_PER_SECOND"] = "1000"
+        credentials = told.get(f"{provider}_credentials", {})
+        if isinstance(credentials, dict):
+            given |= {f"{prefix}_{name.upper()}": value for name, value in credentials.items()}
+    return given
+
+
+def _connect_customers(at: House, control_url: str) -> Counter[str]:
+    connected: Counter[str] = Counter()
     if at.store.connections():
-        return 0
+        return connected
     try:
-        offered = httpx.get(f"{told.control_url}/customers", trust_env=False).raise_for_status().json()
+        offered = httpx.get(f"{control_url}/customers", trust_env=False).raise_for_status().json()
     except httpx.HTTPError as error:
         raise ServerError(f"The sandbox did not tell its customers: {error}.") from None
     vault = Vault.of(at.settings)
     for one in offered:
+        connector = PROVIDERS[one["provider"]]
+        secrets = connector.secrets(one["secrets"])
         at.store.add_connection(
             vault,
             provider=one["provider"],
-            external_id=one["connection_id"],
+            external_id=connector.external_id(secrets),
             customer_id=one["customer_id"],
-            secrets={name: SecretStr(value) for name, value in one["secrets"].items()},
+            secrets=secrets,
         )
-    return len(offered)
+        connected[one["provider"]] += 1
+    return connected

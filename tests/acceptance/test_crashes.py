@@ -9,7 +9,7 @@ import pytest
 from ledgerlake.integrity import verify
 
 # CRASHES=100 is the long version; each crash costs two runs.
-CRASHES = int(os.environ.get("CRASHES", "6"))
+CRASHES = int(os.environ.get("CRASHES", "4"))
 
 
 @pytest.mark.slow

@@ -34,6 +34,11 @@ class Heard:
     method: str
     target: str
     headers: dict[str, str]
+    body: bytes = b""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
 
     @property
     def path(self) -> str:
@@ -65,7 +70,9 @@ class Server:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 line, *lines = head.decode("latin-1").strip().split("\r\n")
                 method, target, _ = line.split(" ")
-                heard = Heard(method, target, {k.lower(): v for k, v in (one.split(": ", 1) for one in lines)})
+                headers = {k.lower(): v for k, v in (one.split(": ", 1) for one in lines)}
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                heard = Heard(method, target, headers, body)
                 self.heard.append(heard)
                 self.in_flight += 1
                 self.most_in_flight = max(self.most_in_flight, self.in_flight)

@@ -25,8 +25,9 @@ class Book:
     store: psycopg.Connection
     connection_id: str = "con_1"
     bucket: int = 1
+    provider: str = "teller"
 
-    def connect(self, customer_id: str = "cust_1", provider: str = "teller", **columns: Any) -> "Book":
+    def connect(self, customer_id: str = "cust_1", **columns: Any) -> "Book":
         given = {"created_at": AT, "state_since": AT, "last_synced_at": AT, **columns}
         names = ", ".join(given)
         self.store.execute(
@@ -34,7 +35,7 @@ class Book:
             insert into ledgerlake.connections (connection_id, customer_id, provider, external_id, bucket, {names})
             values (%s, %s, %s, 'enr_' || %s, %s, {", ".join(["%s"] * len(given))})
             """,
-            [self.connection_id, customer_id, provider, self.connection_id, self.bucket, *given.values()],
+            [self.connection_id, customer_id, self.provider, self.connection_id, self.bucket, *given.values()],
         )
         return self
 
@@ -45,7 +46,7 @@ class Book:
         names = ", ".join(given)
         self.store.execute(
             f"""
-            insert into raw.teller_{stream}
+            insert into raw.{self.provider}_{stream}
                 (bucket, connection_id, record_id, account_id, payload, hash, version, sync_id, first_synced_at,
                  synced_at, {names})
             values (%s, %s, %s, %s, %s, gen_random_uuid(), 1, 1, %s, %s, {", ".join(["%s"] * len(given))})
@@ -102,9 +103,9 @@ class Book:
             """
             insert into raw.quarantine
                 (bucket, connection_id, provider, stream, record_id, payload, hash, reason, last_seen_at, released_at)
-            values (%s, %s, 'teller', %s, %s, '{"amount":', '00000000-0000-0000-0000-000000000001', %s, %s, %s)
+            values (%s, %s, %s, %s, %s, '{"amount":', '00000000-0000-0000-0000-000000000001', %s, %s, %s)
             """,
-            [self.bucket, self.connection_id, stream, record_id, reason, AT, given["released_at"]],
+            [self.bucket, self.connection_id, self.provider, stream, record_id, reason, AT, given["released_at"]],
         )
 
     def state(self, account_id: str, state: str) -> None:
@@ -119,8 +120,8 @@ def books(postgres_url: str) -> Iterator[Callable[..., Book]]:
     """Opens the book of a connection."""
     with psycopg.connect(postgres_url, autocommit=True) as store:
 
-        def connect(connection_id: str = "con_1", bucket: int = 1, **columns: Any) -> Book:
-            return Book(store, connection_id, bucket).connect(**columns)
+        def connect(connection_id: str = "con_1", bucket: int = 1, provider: str = "teller", **columns: Any) -> Book:
+            return Book(store, connection_id, bucket, provider).connect(**columns)
 
         yield connect
 

@@ -37,8 +37,8 @@ def bank() -> Iterator[sandbox.Server]:
 @pytest.fixture(scope="session")
 def customers(bank: sandbox.Server) -> list[dict[str, Any]]:
     """The bank's customers, with the secrets that their connections have."""
-    listed: list[dict[str, Any]] = httpx.get(f"{bank.control_url}/customers").json()
-    return listed
+    told: list[dict[str, Any]] = httpx.get(f"{bank.control_url}/customers").json()
+    return [one for one in told if one["provider"] == "teller"]
 
 
 @pytest.fixture

@@ -94,7 +94,10 @@ def test_wrong_settings_are_one_sentence_and_exit_2(command: Command) -> None:
 
 def test_an_unknown_provider_is_one_sentence_and_exit_2(command: Command) -> None:
     done = command("run", "--provider", "bank")
-    assert (done.returncode, done.stderr) == (2, "There is no provider bank; known: teller.\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "There is no provider bank; known: gocardless, plaid, stripe, teller, tink.\n",
+    )
 
 
 def test_a_server_that_is_not_there_is_one_sentence_and_exit_1(command: Command) -> None:

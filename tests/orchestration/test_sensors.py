@@ -2,10 +2,12 @@
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from connectors import PROVIDERS
 from ledgerlake.lake import Lake
 from ledgerlake.store import Connection, Store, position
 from orchestration import runs
@@ -26,11 +28,12 @@ def begin(instance: dg.DagsterInstance, definitions: dg.Definitions, job: str, *
 
 def test_all_new_connections_are_asked_for_in_one_run(evaluate: Evaluate, connect: Callable[[int], Connection]) -> None:
     added = [connect(index) for index in range(3)]
+    others: dict[str, Any] = {f"sync_{name}": {"config": {"connections": []}} for name in PROVIDERS}
     requests, _, _ = evaluate("new_connections")
     assert [(one.run_key, one.run_config, one.tags) for one in requests] == [
         (
             None,
-            {"ops": {"sync_teller": {"config": {"connections": [one.connection_id for one in added]}}}},
+            {"ops": others | {"sync_teller": {"config": {"connections": [one.connection_id for one in added]}}}},
             {
                 "ledgerlake/syncs": "new",
                 "ledgerlake/connections": "3",

@@ -19,7 +19,8 @@ class Client:
     def __init__(self, server: sandbox.Server) -> None:
         self.server = server
         self.http = httpx.Client(timeout=30)
-        self.customers: list[dict[str, Any]] = self.control("GET", "/customers").json()
+        told: list[dict[str, Any]] = self.control("GET", "/customers").json()
+        self.customers = [one for one in told if one["provider"] == "teller"]
 
     def control(self, method: str, path: str, body: object = None) -> httpx.Response:
         """One request to a control endpoint; a body is sent as JSON."""

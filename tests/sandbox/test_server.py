@@ -44,7 +44,8 @@ def everything(where: dict[str, Any]) -> list[bytes]:
     """All that Teller shows, byte for byte."""
     shown = []
     with httpx.Client() as http:
-        for customer in http.get(f"{where['control_url']}/customers").json():
+        told = http.get(f"{where['control_url']}/customers").json()
+        for customer in [one for one in told if one["provider"] == "teller"]:
             auth = (customer["secrets"]["access_token"], "")
             accounts = http.get(f"{where['teller_url']}/accounts", auth=auth)
             shown.append(accounts.content)
@@ -117,7 +118,8 @@ def test_mutual_tls_wants_the_applications_certificate_and_answers_400_without(t
     with sandbox.Server(world, sandbox.Clock(today), mtls=tmp_path) as server:
         where = server.where()["mtls"]
         url = f"{where['teller_url']}/accounts"
-        token = httpx.get(f"{server.control_url}/customers").json()[0]["secrets"]["access_token"]
+        told = httpx.get(f"{server.control_url}/customers").json()
+        token = next(one for one in told if one["provider"] == "teller")["secrets"]["access_token"]
         plain = ssl.create_default_context(cafile=where["ca"])
         refused = httpx.get(url, auth=(token, ""), verify=plain)
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")

@@ -20,9 +20,81 @@ with teller as (
 
 ),
 
+plaid as (
+
+    -- What is owed is positive. `available` is what can be spent: of a credit account the limit less what is owed and
+    -- pending, so the limit is taken off; of an investment or a loan it is no balance of the account.
+    select
+        bucket,
+        'plaid' as provider,
+        connection_id,
+        provider_balance_id,
+        provider_account_id,
+        as_of,
+        if(account_type in ('credit', 'loan'), -current_balance, current_balance) as booked,
+        case
+            when account_type = 'credit' then (available - credit_limit)::decimal(28, 8)
+            when account_type not in ('loan', 'investment', 'brokerage') then available
+        end as available,
+        false as credit_is_owed,
+        is_readable,
+        synced_at,
+        removed_at,
+        removed_reason
+    from {{ ref('stg_plaid__balances') }}
+
+),
+
+gocardless as (
+
+    select
+        bucket,
+        'gocardless' as provider,
+        connection_id,
+        provider_balance_id,
+        provider_account_id,
+        as_of,
+        booked,
+        available,
+        false as credit_is_owed,
+        is_readable,
+        synced_at,
+        removed_at,
+        removed_reason
+    from {{ ref('int_gocardless__balances') }}
+
+),
+
+tink as (
+
+    -- Positive is what the holder has, negative what is owed, for every type of account.
+    select
+        bucket,
+        'tink' as provider,
+        connection_id,
+        provider_balance_id,
+        provider_account_id,
+        as_of,
+        booked,
+        available,
+        false as credit_is_owed,
+        is_readable,
+        synced_at,
+        removed_at,
+        removed_reason
+    from {{ ref('stg_tink__balances') }}
+
+),
+
 unioned as (
 
     select * from teller
+    union all by name
+    select * from plaid
+    union all by name
+    select * from gocardless
+    union all by name
+    select * from tink
 
 ),
 

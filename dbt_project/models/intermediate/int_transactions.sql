@@ -12,6 +12,7 @@ with teller as (
         booked_on,
         null::date as value_on,
         amount,
+        null::varchar as currency,
         true as credit_is_owed,
         description,
         counterparty,
@@ -25,9 +26,95 @@ with teller as (
 
 ),
 
+plaid as (
+
+    -- Positive is money out, for every type of account.
+    select
+        bucket,
+        'plaid' as provider,
+        connection_id,
+        provider_transaction_id,
+        provider_account_id,
+        status,
+        booked_on,
+        null::date as value_on,
+        -amount as amount,
+        currency,
+        false as credit_is_owed,
+        description,
+        counterparty,
+        category,
+        is_readable,
+        first_synced_at,
+        synced_at,
+        removed_at,
+        removed_reason
+    from {{ ref('stg_plaid__transactions') }}
+
+),
+
+gocardless as (
+
+    select
+        bucket,
+        'gocardless' as provider,
+        connection_id,
+        provider_transaction_id,
+        provider_account_id,
+        status,
+        booked_on,
+        value_on,
+        amount,
+        currency,
+        false as credit_is_owed,
+        description,
+        counterparty,
+        null::varchar as category,
+        is_readable,
+        first_synced_at,
+        synced_at,
+        removed_at,
+        removed_reason
+    from {{ ref('int_gocardless__transactions') }}
+
+),
+
+tink as (
+
+    -- Positive is money in, for every type of account.
+    select
+        bucket,
+        'tink' as provider,
+        connection_id,
+        provider_transaction_id,
+        provider_account_id,
+        status,
+        booked_on,
+        value_on,
+        amount,
+        currency,
+        false as credit_is_owed,
+        description,
+        counterparty,
+        category,
+        is_readable,
+        first_synced_at,
+        synced_at,
+        removed_at,
+        removed_reason
+    from {{ ref('stg_tink__transactions') }}
+
+),
+
 unioned as (
 
     select * from teller
+    union all by name
+    select * from plaid
+    union all by name
+    select * from gocardless
+    union all by name
+    select * from tink
 
 ),
 
@@ -53,7 +140,7 @@ judged as (
         unioned.value_on,
         -- Positive is money in. Teller counts what a credit account owes, so a purchase is positive there.
         if(unioned.credit_is_owed and accounts.kind = 'credit', -unioned.amount, unioned.amount) as amount,
-        accounts.currency,
+        coalesce(unioned.currency, accounts.currency) as currency,
         unioned.description,
         unioned.counterparty,
         unioned.category,
@@ -65,7 +152,7 @@ judged as (
             when unioned.booked_on is null then 'no_date'
             when unioned.amount is null then 'no_amount'
             when accounts.account_key is null then 'unknown_account'
-            when accounts.currency is null then 'no_currency'
+            when coalesce(unioned.currency, accounts.currency) is null then 'no_currency'
         end as excluded_because
     from unioned
     left join accounts

@@ -1,4 +1,9 @@
 -- A model that leaves records out is one more step here: nothing goes missing without a reason.
+{%- set billing = {
+    'charges': 'charge', 'refunds': 'refund', 'payouts': 'payout', 'invoices': 'invoice', 'subscriptions': 'subscription',
+    'balance_transactions': 'balance_transaction'
+} %}
+
 with accounts as (
 
     select
@@ -29,6 +34,19 @@ transactions as (
 
 ),
 
+{%- for stream, object in billing.items() %}
+
+billing_{{ stream }} as (
+
+    select
+        'stripe' as provider, '{{ stream }}' as stream, connection_id, provider_{{ object }}_id as record_id,
+        'int_stripe_{{ stream }}' as model, excluded_because as reason, synced_at, bucket
+    from {{ ref('int_stripe_' ~ stream) }}
+    where excluded_because is not null
+
+),
+{%- endfor %}
+
 quarantine as (
 
     select
@@ -46,6 +64,10 @@ unioned as (
     select * from balances
     union all
     select * from transactions
+    {%- for stream in billing %}
+    union all
+    select * from billing_{{ stream }}
+    {%- endfor %}
     union all
     select * from quarantine
 

@@ -1,0 +1,63 @@
+"""Stripe's sandbox, synced and built: the marts of billing add up to its truth, in every currency."""
+
+import asyncio
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import httpx
+
+import sandbox
+from connectors import PROVIDERS
+from ledgerlake.ingest import sync
+from ledgerlake.lake import Lake
+from ledgerlake.settings import Settings
+from ledgerlake.store import Store, Vault
+
+TODAY = dt.date(2026, 3, 1)
+_AMOUNTS = {"invoices": "total"}
+_FACTS = ("charges", "refunds", "payouts", "invoices", "balance_transactions", "subscriptions")
+
+
+def test_the_marts_of_billing_equal_the_sandboxes_truth_for_each_business_and_currency(
+    store: Store, vault: Vault, settings: Settings, lake: Lake
+) -> None:
+    world = sandbox.World.of(seed=1, customers=12, years=1, today=TODAY)
+    with sandbox.Server(world, sandbox.Clock(TODAY)) as server, httpx.Client(base_url=server.control_url) as control:
+        here = settings.model_copy(update={"stripe_url": f"{server.url}/stripe", "stripe_requests_per_second": 10_000})
+        told = [one for one in control.get("/customers").json() if one["provider"] == "stripe"]
+        owners = {}
+        for one in told:
+            secrets = PROVIDERS["stripe"].secrets(one["secrets"])
+            external_id = PROVIDERS["stripe"].external_id(secrets)
+            connection, _ = store.add_connection(
+                vault, provider="stripe", external_id=external_id, customer_id=one["customer_id"], secrets=secrets
+            )
+            owners[connection.connection_id] = one["connection_id"]
+
+        for today in (TODAY, TODAY + dt.timedelta(days=9)):
+            control.post("/clock", json={"today": today.isoformat()})
+            report = asyncio.run(sync(store, here, today=today))
+            assert {result.outcome for result in report.connections} == {"done"}, [
+                one.error for one in report.connections
+            ]
+            lake.build(buckets=None)
+
+            for connection_id, account_id in owners.items():
+                billing = control.get("/truth", params={"connection_id": account_id, "rows": "false"}).json()["billing"]
+                assert _totals(lake, connection_id) == {stream: _told(billing[stream]) for stream in _FACTS}
+
+
+def _told(stream: dict[str, Any]) -> dict[str, tuple[int, Decimal]]:
+    return {currency: (one["count"], Decimal(one["amount"])) for currency, one in stream["totals"].items()}
+
+
+def _totals(lake: Lake, connection_id: str) -> dict[str, dict[str, tuple[int, Decimal]]]:
+    found = {}
+    for stream in _FACTS:
+        amount = "0" if stream == "subscriptions" else f"sum({_AMOUNTS.get(stream, 'amount')})"
+        query = (
+            f"select currency, count(*), {amount} from fct_{stream} where connection_id = '{connection_id}' group by 1"
+        )
+        found[stream] = {currency: (count, Decimal(total)) for currency, count, total in lake.query(query).rows}
+    return found
