@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ledgerlake import log
 from ledgerlake.errors import UsageError
 from ledgerlake.ingest import Event, SyncReport
 from ledgerlake.integrity import Report
@@ -74,6 +75,7 @@ class Engine:
             UsageError: the store has another number of buckets than the definitions.
         """
         settings = self._settings or load()
+        log.configure(settings.log_level)
         with servers(settings) as where:
             require_current(where.postgres_url, buckets=settings.buckets)
             store = Store(where.postgres_url)

@@ -65,8 +65,9 @@ class Terminal:
     def synced(self, report: SyncReport) -> None:
         done = sum(one.outcome == "done" for one in report.connections)
         rate = report.counts.records / max(report.seconds, 0.001)
+        provider = ", ".join(sorted({one.provider for one in report.connections})) or "nothing"
         self._line(
-            f"sync    {done} of {len(report.connections)} connections done, {report.counts.records:,} records, "
+            f"sync    {provider}: {done} of {len(report.connections)} connections done, {report.counts.records:,} records, "
             f"{rate:,.0f} rows/s, {report.seconds:.1f} s"
         )
         self._begun = None
