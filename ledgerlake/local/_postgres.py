@@ -47,7 +47,7 @@ def url(home: Path, state: State) -> str:
     return f"postgresql://ledgerlake:{password}@127.0.0.1:{state.ports['postgres']}/ledgerlake"
 
 
-def start(home: Path, known: State | None) -> State:
+def start(home: Path) -> State:
     """Start it, or adopt one that an earlier command left running.
 
     Raises:

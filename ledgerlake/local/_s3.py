@@ -1,6 +1,7 @@
 """The embedded S3, SeaweedFS from its wheel: one process, every port on loopback, keys of its own."""
 
 import contextlib
+import hashlib
 import os
 import secrets
 import signal
@@ -37,7 +38,7 @@ def keys(home: Path) -> Keys:
     return msgspec.json.decode(path.read_bytes(), type=Keys)
 
 
-def start(home: Path, known: State | None) -> State:
+def start(home: Path) -> State:
     """Start it, on new ports. Raises ServerError.
 
     Its parts find each other by the addresses of their last run, too, and now and then they wait for one that is
@@ -114,7 +115,12 @@ def _socket(home: Path, name: str) -> str:
     """A socket's path may have 107 bytes: in the home where it fits, else in a temporary folder."""
     path = home / f"{name}.sock"
     if len(str(path)) > 100:
-        path = Path(tempfile.mkdtemp(prefix="ledgerlake-")) / f"{name}.sock"
+        # The same folder for the same home, so that starts do not leave one behind each.
+        folder = (
+            Path(tempfile.gettempdir()) / f"ledgerlake-{hashlib.blake2b(str(home).encode(), digest_size=8).hexdigest()}"
+        )
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"{name}.sock"
     path.unlink(missing_ok=True)
     return str(path)
 

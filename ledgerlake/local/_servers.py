@@ -91,7 +91,7 @@ class _Embedded:
         self,
         home: Path,
         name: str,
-        start: Callable[[Path, State | None], State],
+        start: Callable[[Path], State],
         stop: Callable[[State], None],
     ) -> None:
         self.home, self.name, self._start, self._stop = home, name, start, stop
@@ -99,7 +99,7 @@ class _Embedded:
 
     def join(self, token: str) -> State:
         known = _process.read(self.path)
-        state = known if known is not None and known.process.alive() else self._start(self.home, known)
+        state = known if known is not None and known.process.alive() else self._start(self.home)
         if known is not None:
             state.keep, state.users = known.keep, known.users
         me = Process.of(os.getpid())
