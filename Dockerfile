@@ -12,7 +12,7 @@ COPY pyproject.toml requirements.lock ./
 RUN /uv/bin/uv pip install --verify-hashes --constraints requirements.lock --requirements pyproject.toml
 COPY . .
 RUN /uv/bin/uv pip install --no-deps --build-constraints .ci/build.lock --editable . \
-    && .venv/bin/python -m compileall -q connectors ledgerlake orchestration sandbox
+    && .venv/bin/python -m compileall -q connectors console ledgerlake orchestration sandbox
 
 FROM python:3.12-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/ledgerlake --shell /usr/sbin/nologin ledgerlake \
