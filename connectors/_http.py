@@ -12,6 +12,7 @@ traceback whose frames hold an Authorization header.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import random
 import re
@@ -37,6 +38,12 @@ _RAW = msgspec.json.Decoder(msgspec.Raw)
 _BUSY = frozenset({408, 425, 429})
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d+)?", re.ASCII)
 _CERTIFICATE_ALERT = re.compile(r"ALERT.*CERTIFICATE|ALERT_HANDSHAKE_FAILURE|ALERT_UNKNOWN_CA")
+
+
+@functools.cache
+def _public_authorities() -> ssl.SSLContext:
+    """Whom everybody trusts, read once a process: a context without a certificate of one's own can be shared."""
+    return httpx.create_ssl_context()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,14 +324,12 @@ class Session:
         self,
         path: str,
         *,
-        json: object = None,
-        form: Mapping[str, str] | None = None,
+        content: Content,
         classify: Classify,
         auth: httpx.Auth | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """POST with a JSON or a form body, with retries: only for what may be sent twice; see `request`."""
-        content = Content(json, form)
         return await self.request("POST", path, content=content, classify=classify, auth=auth, headers=headers)
 
     async def request(
@@ -479,7 +484,7 @@ def _tls(config: ClientConfig) -> ssl.SSLContext:
         )
     try:
         if config.authority is None:
-            context = httpx.create_ssl_context()
+            context = httpx.create_ssl_context() if config.certificate else _public_authorities()
         else:
             context = ssl.create_default_context(cafile=config.authority)
         if config.certificate is not None:

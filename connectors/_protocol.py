@@ -140,6 +140,8 @@ class Connector(Protocol):
 
     provider: ClassVar[str]
     streams: ClassVar[tuple[Stream, ...]]
+    lasting_accounts: ClassVar[bool]
+    """Whether an account keeps its id under another consent of its holder, so that a shared id proves a renewal."""
 
     @classmethod
     def secrets(cls, given: Mapping[str, object]) -> dict[str, SecretStr]:

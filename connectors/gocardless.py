@@ -27,15 +27,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
-import httpx
 import msgspec
 from pydantic import SecretStr
 
+from connectors._auth import Bearer, checked
 from connectors._errors import BadData, ConnectorError, Gone, Misconfigured, NeedsReauth, Retryable
 from connectors._http import Classify, Content, Reply, Session, unexpected
 from connectors._protocol import Account, Ask, Complete, Cursor, Page, Record, Rejected, Stream
@@ -153,21 +153,11 @@ _TRANSACTION = Fields(_Transaction, "a transaction of GoCardless", id_field="int
 _FAULT = msgspec.json.Decoder(_Fault)
 
 
-class _Bearer(httpx.Auth):
-    """The header, made from a masked token at the last moment, so that no frame and no log holds it."""
-
-    def __init__(self, token: SecretStr) -> None:
-        self._token = token
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
-        yield request
-
-
 class GoCardless:
     """One requisition at GoCardless."""
 
     provider: ClassVar[str] = "gocardless"
+    lasting_accounts: ClassVar[bool] = True
     streams: ClassVar[tuple[Stream, ...]] = (
         Stream("accounts", "connection"),
         Stream("details", "account", every_days=30),
@@ -178,17 +168,7 @@ class GoCardless:
     @classmethod
     def secrets(cls, given: Mapping[str, object]) -> dict[str, SecretStr]:
         """What connecting a customer leaves: {"requisition_id": "…"}."""
-        faults = [f"{name} is missing" for name in ("requisition_id",) if name not in given]
-        faults += [f"{name} is unknown" for name in sorted(set(given) - {"requisition_id"})]
-        value = given.get("requisition_id")
-        fit = isinstance(value, str) and value.isascii() and value.isprintable() and value.strip() == value != ""
-        if "requisition_id" in given and not fit:
-            faults.append("requisition_id is not a text of printable characters without space around it")
-        if faults or not isinstance(value, str):
-            raise ValueError(
-                f"expected the secrets of a GoCardless requisition, {{requisition_id}}: {'; '.join(faults)}"
-            )
-        return {"requisition_id": SecretStr(value)}
+        return checked(given, ("requisition_id",), "the secrets of a GoCardless requisition")
 
     @classmethod
     def external_id(cls, secrets: Mapping[str, SecretStr]) -> str:
@@ -395,7 +375,7 @@ class GoCardless:
         tokens = self._session.tokens
         for _ in range(3):
             token = await tokens.get(_ACCESS, self._mint)
-            reply = await self._session.get(path, params, classify=_unless_token(classify), auth=_Bearer(token))
+            reply = await self._session.get(path, params, classify=_unless_token(classify), auth=Bearer(token))
             if not _refuses_token(reply):
                 return reply
             tokens.drop(_ACCESS, token)

@@ -22,16 +22,18 @@ Source: https://plaid.com/docs/api, version 2020-09-14
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
+import httpx
 import msgspec
 from pydantic import SecretStr
 
+from connectors._auth import checked
 from connectors._errors import BadData, ConnectorError, Gone, Misconfigured, NeedsReauth, Retryable
-from connectors._http import Classify, Reply, Session, unexpected
+from connectors._http import Classify, Content, Reply, Session, unexpected
 from connectors._protocol import Account, Ask, Complete, Cursor, Page, Record, Rejected, Stream
 from connectors._split import Fields, Split, members, read, split
 from connectors._values import day, decimal, identifier, shown
@@ -39,6 +41,7 @@ from connectors._values import day, decimal, identifier, shown
 COUNT = 500
 HISTORY = timedelta(days=730)
 RESTARTS = 3
+BARREN = 10
 BACKOFF = 30.0
 """Seconds after a 429: Plaid counts by the minute and does not say how long to wait."""
 
@@ -151,6 +154,7 @@ class Plaid:
     """One Item at Plaid."""
 
     provider: ClassVar[str] = "plaid"
+    lasting_accounts: ClassVar[bool] = False
     streams: ClassVar[tuple[Stream, ...]] = (
         Stream("accounts", "connection"),
         Stream("balances", "connection"),
@@ -161,19 +165,7 @@ class Plaid:
     @classmethod
     def secrets(cls, given: Mapping[str, object]) -> dict[str, SecretStr]:
         """What the exchange of a public token gives: {"access_token": "access-…", "item_id": "…"}."""
-        names = ("access_token", "item_id")
-        faults = [f"{name} is missing" for name in names if name not in given]
-        faults += [f"{name} is unknown" for name in sorted(set(given) - set(names))]
-        secrets = {}
-        for name in names:
-            value = given.get(name)
-            if isinstance(value, str) and _plain(value):
-                secrets[name] = SecretStr(value)
-            elif name in given:
-                faults.append(f"{name} is not a text of printable characters without space around it")
-        if faults:
-            raise ValueError(f"expected the secrets of a Plaid Item, {{access_token, item_id}}: {'; '.join(faults)}")
-        return secrets
+        return checked(given, ("access_token", "item_id"), "the secrets of a Plaid Item")
 
     @classmethod
     def external_id(cls, secrets: Mapping[str, SecretStr]) -> str:
@@ -258,7 +250,7 @@ class Plaid:
                 continue
             delta = _Delta(reply)
             if delta.has_more:
-                loop.step(delta.next_cursor, cursor, reply)
+                loop.step(delta, cursor, reply)
                 for page in delta.pages(reply):
                     yield page
                 cursor = delta.next_cursor
@@ -344,15 +336,14 @@ class Plaid:
         return self._listed
 
     async def _post(self, path: str, body: Mapping[str, object], *, classify: Classify) -> Reply:
-        token = self._session.secrets["access_token"].get_secret_value()
+        content = Content({"access_token": self._session.secrets["access_token"].get_secret_value(), **body})
         return await self._session.post(
-            path, json={"access_token": token, **body}, classify=classify, headers=self._headers()
+            path, content=content, classify=classify, auth=self._keys(), headers={"Plaid-Version": _VERSION}
         )
 
-    def _headers(self) -> dict[str, str]:
+    def _keys(self) -> _Keys:
         given = {name: self._session.credentials.get(name, SecretStr("")) for name in ("client_id", "secret")}
-        values = {name: secret.get_secret_value() for name, secret in given.items()}
-        faults = [name for name, value in values.items() if not _plain(value)]
+        faults = [name for name, secret in given.items() if not _plain(secret.get_secret_value())]
         if faults:
             raise Misconfigured(
                 f"expected the application's {' and '.join(faults)} at Plaid, printable and without space around, found"
@@ -360,7 +351,20 @@ class Plaid:
                 " Plaid's dashboard",
                 scope="provider",
             )
-        return {"PLAID-CLIENT-ID": values["client_id"], "PLAID-SECRET": values["secret"], "Plaid-Version": _VERSION}
+        return _Keys(given["client_id"], given["secret"])
+
+
+class _Keys(httpx.Auth):
+    """The application's keys, put into the headers at the last moment, so that no frame and no log holds them."""
+
+    def __init__(self, client_id: SecretStr, secret: SecretStr) -> None:
+        self._client_id = client_id
+        self._secret = secret
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["PLAID-CLIENT-ID"] = self._client_id.get_secret_value()
+        request.headers["PLAID-SECRET"] = self._secret.get_secret_value()
+        yield request
 
 
 class _Delta:
@@ -403,14 +407,26 @@ class _Delta:
 
 
 class _LoopGuard:
-    """Notices that cursors go in a circle, of whatever length, while it remembers one (Brent's algorithm)."""
+    """
+    Notices that a loop does not end: cursors that go in a circle, of whatever length, while it remembers one (Brent's
+    algorithm), or answer after answer without a change.
+    """
 
     def __init__(self) -> None:
         self._remembered: str | None = None
         self._steps = 0
         self._until = 1
+        self._barren = 0
 
-    def step(self, following: str, current: str | None, reply: Reply) -> None:
+    def step(self, delta: _Delta, current: str | None, reply: Reply) -> None:
+        following = delta.next_cursor
+        self._barren = self._barren + 1 if delta.is_empty else 0
+        if self._barren == BARREN:
+            raise Retryable(
+                f"expected changes or an end from {reply.request}, found {BARREN} answers without a change that promise"
+                " more: nothing of it is stored, the next sync begins where this one began",
+                scope="stream",
+            )
         if following in {"", current, self._remembered}:
             raise Retryable(
                 f"expected another cursor with more pages from {reply.request}, found one again that was used already:"

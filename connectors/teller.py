@@ -28,6 +28,7 @@ import httpx
 import msgspec
 from pydantic import SecretStr
 
+from connectors._auth import checked
 from connectors._errors import BadData, ConnectorError, Gone, Misconfigured, NeedsReauth, Retryable
 from connectors._http import Classify, Reply, Session, unexpected
 from connectors._protocol import Account, Ask, Complete, Cursor, Page, Record, Stream
@@ -108,6 +109,7 @@ class Teller:
     """One enrollment at Teller."""
 
     provider: ClassVar[str] = "teller"
+    lasting_accounts: ClassVar[bool] = False
     streams: ClassVar[tuple[Stream, ...]] = (
         Stream("accounts", "connection"),
         Stream("balances", "account"),
@@ -119,21 +121,7 @@ class Teller:
     @classmethod
     def secrets(cls, given: Mapping[str, object]) -> dict[str, SecretStr]:
         """What Teller Connect hands over: {"access_token": "token_…", "enrollment_id": "enr_…"}."""
-        names = ("access_token", "enrollment_id")
-        faults = [f"{name} is missing" for name in names if name not in given]
-        faults += [f"{name} is unknown" for name in sorted(set(given) - set(names))]
-        secrets = {}
-        for name in names:
-            value = given.get(name)
-            if isinstance(value, str) and value.isascii() and value.isprintable() and value.strip() == value != "":
-                secrets[name] = SecretStr(value)
-            elif name in given:
-                faults.append(f"{name} is not a text of printable characters without space around it")
-        if faults:
-            raise ValueError(
-                f"expected the secrets of a Teller enrollment, {{access_token, enrollment_id}}: {'; '.join(faults)}"
-            )
-        return secrets
+        return checked(given, ("access_token", "enrollment_id"), "the secrets of a Teller enrollment")
 
     @classmethod
     def external_id(cls, secrets: Mapping[str, SecretStr]) -> str:

@@ -23,16 +23,16 @@ Source: https://docs.tink.com/api
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-import httpx
 import msgspec
 from pydantic import SecretStr
 
+from connectors._auth import Bearer, checked
 from connectors._errors import BadData, ConnectorError, Gone, Misconfigured, NeedsReauth, Retryable
-from connectors._http import Params, Reply, Session, unexpected
+from connectors._http import Content, Params, Reply, Session, unexpected
 from connectors._protocol import Account, Ask, Complete, Cursor, Page, Record, Rejected, Stream
 from connectors._split import Fields, Split, members, split
 from connectors._values import day, decimal, identifier, shown
@@ -155,6 +155,7 @@ class Tink:
     """One consent at Tink."""
 
     provider: ClassVar[str] = "tink"
+    lasting_accounts: ClassVar[bool] = True
     streams: ClassVar[tuple[Stream, ...]] = (
         Stream("accounts", "connection"),
         Stream("consents", "connection"),
@@ -165,21 +166,7 @@ class Tink:
     @classmethod
     def secrets(cls, given: Mapping[str, object]) -> dict[str, SecretStr]:
         """What names a consent: {"external_user_id": "…", "credentials_id": "…"}."""
-        names = ("external_user_id", "credentials_id")
-        faults = [f"{name} is missing" for name in names if name not in given]
-        faults += [f"{name} is unknown" for name in sorted(set(given) - set(names))]
-        secrets = {}
-        for name in names:
-            value = given.get(name)
-            if isinstance(value, str) and value.isprintable() and value.strip() == value != "":
-                secrets[name] = SecretStr(value)
-            elif name in given:
-                faults.append(f"{name} is not a text of printable characters without space around it")
-        if faults:
-            raise ValueError(
-                f"expected what names a consent at Tink, {{external_user_id, credentials_id}}: {'; '.join(faults)}"
-            )
-        return secrets
+        return checked(given, ("external_user_id", "credentials_id"), "what names a consent at Tink", ascii_only=False)
 
     @classmethod
     def external_id(cls, secrets: Mapping[str, SecretStr]) -> str:
@@ -407,7 +394,7 @@ class _User:
 
         for _ in range(2):
             token = self._token = self._token or await self._mint()
-            reply = await self._session.get(path, params, classify=classify, auth=_Bearer(token))
+            reply = await self._session.get(path, params, classify=classify, auth=Bearer(token))
             if reply.status != 401:
                 return reply
             self._token = None
@@ -420,9 +407,9 @@ class _User:
     async def _mint(self) -> SecretStr:
         """A token of the user, for a code that works once: an answer that was lost on its way has used it up."""
         for _ in range(2):
-            form = {**_credentials(self._session), "grant_type": "authorization_code", "code": await self._grant()}
+            content = _order(self._session, grant_type="authorization_code", code=await self._grant())
             reply = await self._session.post(
-                "/api/v1/oauth/token", form=form, classify=_unless({400, 401, 403, 404, 409})
+                "/api/v1/oauth/token", content=content, classify=_unless({400, 401, 403, 404, 409})
             )
             if reply.status < 300:
                 return _token(reply)[0]
@@ -437,14 +424,14 @@ class _User:
     async def _grant(self) -> str:
         """A code for a token of the user, by the application's own token."""
         tokens = self._session.tokens
-        form = {"external_user_id": self._external_user_id, "scope": _SCOPE}
+        content = Content(form={"external_user_id": self._external_user_id, "scope": _SCOPE})
         for _ in range(2):
             token = await tokens.get("client", self._mint_client)
             reply = await self._session.post(
                 "/api/v1/oauth/authorization-grant",
-                form=form,
+                content=content,
                 classify=_unless({400, 401, 404}),
-                auth=_Bearer(token),
+                auth=Bearer(token),
             )
             if reply.status != 401:
                 break
@@ -468,22 +455,11 @@ class _User:
         return _decode(reply, _GRANT).code
 
     async def _mint_client(self) -> tuple[SecretStr, float]:
-        form = {**_credentials(self._session), "grant_type": "client_credentials", "scope": "authorization:grant"}
-        reply = await self._session.post("/api/v1/oauth/token", form=form, classify=_unless({400, 401, 403}))
+        content = _order(self._session, grant_type="client_credentials", scope="authorization:grant")
+        reply = await self._session.post("/api/v1/oauth/token", content=content, classify=_unless({400, 401, 403}))
         if reply.status >= 300:
             raise _wrong_credentials(reply)
         return _token(reply)
-
-
-class _Bearer(httpx.Auth):
-    """A token for the Authorization header, which no repr shows."""
-
-    def __init__(self, token: SecretStr) -> None:
-        self._token = token
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
-        yield request
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -719,16 +695,16 @@ def _token(reply: Reply) -> tuple[SecretStr, float]:
     return SecretStr(token.access_token), token.expires_in
 
 
-def _credentials(session: Session) -> dict[str, str]:
-    """The application's own, as the operator set them."""
-    given = {name: session.credentials[name].get_secret_value() for name in _CREDENTIALS if name in session.credentials}
-    if not all(given.get(name, "").strip() for name in _CREDENTIALS):
+def _order(session: Session, **asked: str) -> Content:
+    """A form for a token, with the application's credentials as the operator set them."""
+    given = session.credentials
+    if not all(name in given and given[name].get_secret_value().strip() for name in _CREDENTIALS):
         raise Misconfigured(
             "expected the application's credentials at Tink, found none or only one of the two; set"
             " LEDGERLAKE_TINK_CLIENT_ID and LEDGERLAKE_TINK_CLIENT_SECRET, from Tink's console",
             scope="provider",
         )
-    return given
+    return Content(form={name: given[name].get_secret_value() for name in _CREDENTIALS} | asked)
 
 
 def _wrong_credentials(reply: Reply) -> Misconfigured:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -18,8 +16,6 @@ from connectors import (
     Account,
     Ask,
     BadData,
-    Client,
-    ClientConfig,
     Complete,
     ConnectorError,
     Gone,
@@ -29,9 +25,9 @@ from connectors import (
     Record,
     Rejected,
     Retryable,
-    Session,
 )
 from connectors.gocardless import GoCardless
+from tests.connectors.suite import Reading, Unasked, ids
 
 pytestmark = pytest.mark.anyio
 
@@ -50,17 +46,9 @@ HEADERS = {
     "http_x_ratelimit_account_success_remaining": "3",
     "http_x_ratelimit_account_success_reset": "86307",
 }
+READING = Reading(GoCardless, SECRETS, TODAY, ONE, credentials=CREDENTIALS)
+client, pages = READING.client, READING.pages
 LEFT = {"remaining": 3, "reset_at": "2025-04-01T23:58:26+00:00"}
-
-
-class Held:
-    """A store that holds nothing: GoCardless is not asked by what it holds."""
-
-    async def oldest_pending(self) -> date | None:
-        raise AssertionError
-
-    async def newest_before(self, day: date) -> date | None:
-        raise AssertionError
 
 
 def row(internal: str | None = None, day: str | None = "2025-03-30", amount: str = "-6.06", **fields: Any) -> Any:
@@ -143,16 +131,6 @@ def linked(*metadata: Any, requisition: Any = None, agreement: Any = None) -> di
     } | {f"/accounts/{one['id']}/": (200, one) for one in accounts}
 
 
-def client(server: Any, **changes: Any) -> Client:
-    given: dict[str, Any] = {"requests_per_second": 100_000, "attempts": 2, "credentials": CREDENTIALS} | changes
-    return Client(ClientConfig(base_url=server.url, **given))
-
-
-async def pages(session: Session, stream: str = "transactions", **ask: Any) -> list[Page]:
-    given: dict[str, Any] = {"today": TODAY, "account": ONE, "known": Held()} | ask
-    return [page async for page in GoCardless(session).read(stream, Ask(**given))]
-
-
 async def read(serve: Any, say: Any, stream: str = "transactions", **ask: Any) -> list[Page]:
     if not isinstance(say, Api):
         say = Api({f"/accounts/acc-1/{stream}/": say})
@@ -164,10 +142,6 @@ async def accounts(serve: Any, answers: dict[str, Any], today: date = TODAY) -> 
     async with serve(Api(answers)) as server, client(server) as http:
         page, listed = await GoCardless(http.session(SECRETS)).accounts(today)
         return page, listed, [one for one in server.targets if not one.startswith("/token/")]
-
-
-def ids(read_pages: Sequence[Page]) -> list[list[str]]:
-    return [[one.id for one in page.records] for page in read_pages]
 
 
 def test_gocardless_is_a_provider() -> None:
@@ -336,7 +310,7 @@ async def test_only_ready_accounts_are_read_and_the_others_say_why_not_at_no_cos
         asked, raised = len(server.heard), {}
         for account in listed[1:]:
             with pytest.raises(ConnectorError) as error:
-                async for _ in connector.read("transactions", Ask(today=TODAY, account=account, known=Held())):
+                async for _ in connector.read("transactions", Ask(today=TODAY, account=account, known=Unasked())):
                     pass
             raised[account.id] = (type(error.value), error.value.scope)
     assert [one.id for one in page.records] == list(states)
@@ -531,7 +505,7 @@ async def test_the_window_is_14_days_before_the_last_sync_within_the_agreement(
     async with serve(Api(linked() | {PATH: (200, told())})) as server, client(server) as http:
         connector = GoCardless(http.session(SECRETS))
         _, (account,) = await connector.accounts(TODAY)
-        given = {"today": TODAY, "account": account, "known": Held()} | ask
+        given = {"today": TODAY, "account": account, "known": Unasked()} | ask
         first, second = [page async for page in connector.read("transactions", Ask(**given))]
     assert server.targets[-1] == PATH + (f"?date_from={start}" if start else "")
     assert first.complete == (
@@ -660,88 +634,3 @@ async def test_no_record_is_shown_by_its_id(serve: Any) -> None:
     async with serve(Api()) as server, client(server) as http:
         assert await GoCardless(http.session(SECRETS)).show("transactions", ONE, "acc-1:a") is None
     assert server.heard == []
-
-
-# Errors.
-
-EUA = {
-    "summary": "End User Agreement (EUA) 76c790ff has expired",
-    "detail": "EUA was valid for 90 days and it expired at 2026-06-30 15:57:27.203016+00:00. The end user must connect",
-}
-FAULTS: list[tuple[int, dict[str, Any], type[ConnectorError], str, str]] = [
-    (400, {"date_from": {"summary": "x", "detail": "y"}}, BadData, "stream", "400"),
-    (400, {"access_scope": [{"summary": "x", "detail": "y"}]}, BadData, "stream", "400"),
-    (401, EUA, NeedsReauth, "connection", "EUA"),
-    (401, {"summary": "x", "type": "AccessExpiredError"}, NeedsReauth, "connection", "AccessExpiredError"),
-    (401, {"summary": "x", "type": "AccountInactiveError"}, Gone, "account", "AccountInactiveError"),
-    (401, {"summary": "Authentication credentials were not provided."}, Misconfigured, "connection", "401"),
-    (402, {"summary": "Payment Required", "detail": "Free usage limit exceeded"}, Misconfigured, "provider", "402"),
-    (403, {"summary": "No valid End User Agreement", "detail": "Account exists but"}, NeedsReauth, "connection", "403"),
-    (403, {"summary": "x", "type": "AccountAccessForbidden"}, NeedsReauth, "account", "AccountAccessForbidden"),
-    (403, {"summary": "IP address access denied", "detail": "x"}, Misconfigured, "provider", "403"),
-    (403, {"summary": "new"}, BadData, "stream", "403"),
-    (404, {"summary": "Not found."}, Gone, "account", "404"),
-    (409, {"summary": "Account suspended", "detail": "numerous errors"}, NeedsReauth, "connection", "409"),
-    (429, DAILY, Retryable, "stream", "RateLimitError"),
-    (500, {"summary": "x", "type": "UnknownRequestError"}, Retryable, "connection", "UnknownRequestError"),
-    (503, {"summary": "x", "type": "ServiceError"}, Retryable, "connection", "ServiceError"),
-    (503, {"summary": "x", "type": "ConnectionError"}, Retryable, "connection", "ConnectionError"),
-    (502, {}, Retryable, "connection", "502"),
-]
-
-
-@pytest.mark.parametrize("stream", ["balances", "details", "transactions"])
-@pytest.mark.parametrize(("status", "body", "kind", "scope", "code"), FAULTS)
-async def test_an_error_is_told_by_type_status_and_words_and_leaves_the_token(
-    serve: Any, stream: str, status: int, body: dict[str, Any], kind: type[ConnectorError], scope: str, code: str
-) -> None:
-    api = Api({f"/accounts/acc-1/{stream}/": (status, body | {"status_code": status})})
-    async with serve(api) as server, client(server) as http:
-        with pytest.raises(ConnectorError) as raised:
-            await pages(http.session(SECRETS), stream)
-    assert (type(raised.value), raised.value.scope, raised.value.code) == (kind, scope, code)
-    assert len(server.heard) == (3 if kind is Retryable else 2)
-    assert (api.minted, api.refreshed) == (1, 0)
-
-
-async def test_a_firewall_s_page_does_not_end_the_connection(serve: Any) -> None:
-    for status in (401, 403, 404, 409):
-        with pytest.raises(Retryable, match=f"found HTTP {status} with a page of HTML"):
-            await read(serve, (status, b"<html>Access denied</html>"))
-
-
-ECHOED = f"{ID} {KEY} {ACCESS}-1 {REFRESH}-1"
-ECHOES = [
-    *(
-        (status, {"summary": ECHOED, "detail": ECHOED, "type": ECHOED})
-        for status in (400, 401, 402, 403, 404, 409, 429, 500)
-    ),
-    (401, {"summary": "Invalid token", "detail": ECHOED}),
-    (200, f"<html>{ECHOED}</html>".encode()),
-    (200, f'{{"transactions": "{ECHOED}'.encode()),
-    (302, ECHOED.encode()),
-    None,
-]
-
-
-@pytest.mark.parametrize("at", [PATH, "/token/new/", "/token/refresh/"])
-@pytest.mark.parametrize("echo", ECHOES)
-async def test_a_secret_is_in_no_log_error_or_representation(
-    serve: Any, at: str, echo: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    api = Api({PATH: echo}, refused={f"{ACCESS}-1"} if at != PATH else set())
-    async with serve(lambda heard: echo if heard.path == at else api(heard)) as server, client(server) as http:
-        session = http.session(SECRETS)
-        with pytest.raises(ConnectorError) as raised:
-            await pages(session)
-        seen = [repr(session), repr(http), repr(http.config), repr(http.tokens), repr(raised.value.__dict__)]
-    error: BaseException | None = raised.value
-    while error is not None:
-        said = traceback.TracebackException.from_exception(error, capture_locals=True)
-        seen += [repr(error), *said.format(chain=False)]
-        error = error.__cause__ or error.__context__
-    printed = capfd.readouterr()
-    seen += [caplog.text, printed.out, printed.err]
-    for secret in (KEY, ACCESS, REFRESH):
-        assert [text for text in seen if secret in text and f'File "{__file__}"' not in text] == []

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,21 +19,17 @@ from connectors import (
     Account,
     Ask,
     BadData,
-    Client,
-    ClientConfig,
     Complete,
     ConnectorError,
-    Gone,
     Misconfigured,
     NeedsReauth,
     Page,
     Record,
     Rejected,
     Retryable,
-    Session,
 )
-from connectors import plaid as module
 from connectors.plaid import HISTORY, Plaid
+from tests.connectors.suite import Reading, Unasked
 
 pytestmark = pytest.mark.anyio
 
@@ -47,16 +40,8 @@ CREDENTIALS = {"client_id": SecretStr("client1"), "secret": SecretStr(SECRET)}
 TODAY = date(2024, 3, 31)
 SYNC = "POST /transactions/sync"
 DONE = "HISTORICAL_UPDATE_COMPLETE"
-
-
-class Nobody:
-    """A store that holds nothing: Plaid's connector asks it nothing."""
-
-    async def oldest_pending(self) -> date | None:
-        raise AssertionError("not asked")
-
-    async def newest_before(self, day: date) -> date | None:
-        raise AssertionError("not asked")
+READING = Reading(Plaid, SECRETS, TODAY, credentials=CREDENTIALS)
+client, pages, read = READING.client, READING.pages, READING.read
 
 
 def row(row_id: str, day: date | str = TODAY, *, pending: bool = False, **fields: Any) -> dict[str, Any]:
@@ -118,26 +103,11 @@ def script(*answers: Any) -> Callable[[Any], Any]:
     return say
 
 
-def client(server: Any, **changes: Any) -> Client:
-    given: dict[str, Any] = {"requests_per_second": 100_000, "attempts": 2, "credentials": CREDENTIALS} | changes
-    return Client(ClientConfig(base_url=server.url, **given))
-
-
-async def pages(session: Session, stream: str = "transactions", **ask: Any) -> list[Page]:
-    given: dict[str, Any] = {"today": TODAY, "known": Nobody()} | ask
-    return [page async for page in Plaid(session).read(stream, Ask(**given))]
-
-
-async def read(serve: Any, say: Any, stream: str = "transactions", **ask: Any) -> list[Page]:
-    async with serve(say) as server, client(server) as http:
-        return await pages(http.session(SECRETS), stream, **ask)
-
-
 async def failing(serve: Any, say: Any, stream: str = "transactions", **ask: Any) -> tuple[list[Page], ConnectorError]:
     """The pages that came before the error, and the error."""
     came: list[Page] = []
     async with serve(say) as server, client(server) as http:
-        reading = Plaid(http.session(SECRETS)).read(stream, Ask(today=TODAY, known=Nobody(), **ask))
+        reading = Plaid(http.session(SECRETS)).read(stream, Ask(today=TODAY, known=Unasked(), **ask))
 
         async def drain() -> None:
             while True:
@@ -276,7 +246,7 @@ async def test_accounts_and_their_balances_come_in_one_request(serve: Any) -> No
     async with serve(script(ACCOUNTS)) as server, client(server) as http:
         plaid = Plaid(http.session(SECRETS))
         listed_page, listed = await plaid.accounts(TODAY)
-        balances = [one async for one in plaid.read("balances", Ask(today=TODAY, known=Nobody()))]
+        balances = [one async for one in plaid.read("balances", Ask(today=TODAY, known=Unasked()))]
         assert server.targets == ["/accounts/get"]
     assert listed == [
         Account("Acc1", "depository", "USD", False, (), "ins_3", "Chase"),
@@ -686,42 +656,6 @@ async def test_no_single_record_is_shown(serve: Any) -> None:
             await Plaid(http.session(SECRETS)).show("transactions", Account("a", "other", None, False, ()), "t")
 
 
-ERRORS: list[tuple[Any, type[ConnectorError], str]] = [
-    *[(fault(code), NeedsReauth, "connection") for code in sorted(module._REAUTH)],
-    *[(fault(code), Gone, "connection") for code in sorted(module._GONE)],
-    *[(fault(code, "INSTITUTION_ERROR"), Retryable, "connection") for code in sorted(module._DOWN)],
-    *[(fault(code, "INVALID_REQUEST"), BadData, "stream") for code in sorted(module._REFUSED)],
-    (fault("INVALID_API_KEYS", "INVALID_INPUT"), Misconfigured, "provider"),
-    (fault("UNAUTHORIZED_ENVIRONMENT", "INVALID_INPUT"), Misconfigured, "provider"),
-    (fault("PRODUCT_NOT_READY"), Retryable, "stream"),
-    *[
-        (fault(code, "RATE_LIMIT_EXCEEDED", 429), Retryable, "connection")
-        for code in ("TRANSACTIONS_SYNC_LIMIT", "ITEM_GET_LIMIT", "RATE_LIMIT", "CREDITS_EXHAUSTED", "SOMETHING_NEW")
-    ],
-    (fault("ACCOUNTS_LIMIT", "SOMETHING_ELSE"), Retryable, "connection"),
-    (fault("SOMETHING_NEW", "INSTITUTION_ERROR"), Retryable, "connection"),
-    (fault("SOMETHING_NEW", "API_ERROR"), Retryable, "connection"),
-    (fault("SOMETHING_NEW", "ITEM_ERROR"), BadData, "stream"),
-    (fault("SOMETHING_NEW", "ITEM_ERROR", 503), Retryable, "connection"),
-    ((403, b"<html>"), Retryable, "connection"),
-    ((404, {}), BadData, "stream"),
-]
-
-
-@pytest.mark.parametrize(("answer", "kind", "scope"), ERRORS)
-async def test_an_error_is_told_by_its_code(serve: Any, answer: Any, kind: type[ConnectorError], scope: str) -> None:
-    _, error = await failing(serve, script(answer, answer), "item")
-    assert (type(error), error.scope) == (kind, scope)
-    body = answer[1]
-    if isinstance(body, dict) and body:
-        assert error.code == body["error_code"]
-
-
-async def test_every_code_of_the_documentation_is_known() -> None:
-    groups = (module._REAUTH, module._GONE, module._DOWN, module._REFUSED)
-    assert sum(map(len, groups)) == len(frozenset().union(*groups)) == 12 + 10 + 6 + 4
-
-
 async def test_a_limit_without_retry_after_waits_for_its_minute_and_one_with_it_does_as_told(serve: Any) -> None:
     limited = fault("TRANSACTIONS_SYNC_LIMIT", "RATE_LIMIT_EXCEEDED", 429)
     _, error = await failing(serve, script(limited, limited))
@@ -731,27 +665,6 @@ async def test_a_limit_without_retry_after_waits_for_its_minute_and_one_with_it_
     _, error = await failing(serve, script(told, told))
     assert isinstance(error, Retryable)
     assert error.retry_after == 7.0
-
-
-@pytest.mark.parametrize("status", [400, 500, 200])
-async def test_secrets_are_in_no_log_error_or_representation(
-    serve: Any, status: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    echo = (status, {"error_code": f"{TOKEN} {SECRET}", "error_type": TOKEN, "error_message": SECRET, "item": SECRET})
-    async with serve(script(echo, echo)) as server, client(server) as http:
-        session = http.session(SECRETS)
-        with pytest.raises(ConnectorError) as caught:
-            await pages(session)
-        said = [repr(session), repr(http.config), repr(caught.value), *traceback.format_exception(caught.value)]
-    text = "\n".join([*said, str(caught.value.code), *(one for one in caplog.messages if "127.0.0.1" not in one)])
-    assert TOKEN not in text
-    assert SECRET not in text
-
-
-async def test_pages_and_records_are_values_that_can_be_encoded(serve: Any) -> None:
-    came = await read(serve, script(delta([row("a"), {}])))
-    assert msgspec.json.decode(msgspec.json.encode(came), type=list[Page]) == came
 
 
 @dataclass
@@ -850,7 +763,7 @@ async def test_a_long_history_is_handed_on_page_by_page(serve: Any) -> None:
         return delta([row(f"{asked}-{n}") for n in range(500)], cursor=f"c{asked}", more=asked < 20)
 
     async with serve(say) as server, client(server) as http:
-        reading = Plaid(http.session(SECRETS)).read("transactions", Ask(today=TODAY, known=Nobody()))
+        reading = Plaid(http.session(SECRETS)).read("transactions", Ask(today=TODAY, known=Unasked()))
         async for one in reading:
             assert len(one.records) == 500
             assert len(server.heard) == asked

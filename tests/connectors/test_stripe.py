@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,10 +21,7 @@ from connectors import (
     Client,
     ClientConfig,
     Complete,
-    ConnectorError,
-    Gone,
     Misconfigured,
-    NeedsReauth,
     Page,
     Record,
     Retryable,
@@ -356,6 +352,94 @@ async def test_many_new_objects_come_by_one_list(serve: Any) -> None:
     ]
 
 
+def many_changes(shop: Shop, count: int, since: int = NOON) -> None:
+    """So many charges change, each once, a minute after the other, and one of them again and again."""
+    for number in range(count):
+        charge = shop.find("charges", f"ch_{number:03}")
+        charge["amount"] += 1
+        shop.held["events"].append(event(f"evt_{number:03}", "charge.updated", charge, since + 60 * number))
+        often = shop.find("charges", "ch_000")
+        shop.held["events"].append(event(f"evt_{number:03}_also", "charge.updated", often, since + 60 * number + 30))
+
+
+async def behind(shop: Shop, url: str, monkeypatch: pytest.MonkeyPatch, batch: int) -> Store:
+    """A store that knows forty charges, ten pages of whose events it has not read yet."""
+    monkeypatch.setattr("connectors.stripe._events.BATCH", batch)
+    shop.held = {"charges": [thing(f"ch_{n:03}", "charge", NOON - DAY + n) for n in range(40)], "events": []}
+    shop.limit, store = 8, Store()
+    await store.sync(url, only=["events", "charges"])
+    many_changes(shop, 40)
+    return store
+
+
+async def test_a_catch_up_of_events_that_is_killed_goes_on_there(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop()
+    tomorrow = TODAY + timedelta(days=1)
+    async with serve(shop) as server:
+        whole = await behind(shop, server.url, monkeypatch, 3)
+        shop.asked.clear()
+        pages = len(await whole.sync(server.url, tomorrow, only=["events"]))
+        uninterrupted = [one for one in shop.asked if one.startswith("charges/")]
+        assert sorted(uninterrupted) == [f"charges/ch_{number:03}" for number in range(40)]  # each of them once
+        for stop in range(1, pages):
+            store = await behind(shop, server.url, monkeypatch, 3)
+            await store.sync(server.url, tomorrow, only=["events"], stop=stop)
+            stored = {one for one, row in store.rows["charges"].items() if json.loads(row.payload)["amount"] > 100}
+            # What happens while nobody reads comes with the same sync, and is not taken for read by the old one.
+            late = shop.find("charges", "ch_039")
+            late["amount"] = 999
+            shop.held["events"].append(event("evt_late", "charge.updated", late, NOON + 3 * HOUR))
+            shop.asked.clear()
+            await store.sync(server.url, tomorrow, only=["events"])
+            assert [store.payload("charges", one["id"])["amount"] for one in shop.held["charges"]] == [
+                one["amount"] for one in shop.held["charges"]
+            ]
+            again = {one.removeprefix("charges/") for one in shop.asked if one.startswith("charges/")} & stored
+            assert len(again) <= 3 * shop.limit, (
+                stop
+            )  # at most the batch that was under way, of all that was read before
+            cursor = store.cursors["events"]
+            assert (cursor["read_on"], cursor["newest"], cursor["seen"][0], "after" in cursor) == (
+                "2026-03-02",
+                NOON + 3 * HOUR,
+                "evt_late",
+                False,
+            )
+            quiet = len(shop.asked)
+            await store.sync(server.url, tomorrow, only=["events"])
+            assert [one for one in shop.asked[quiet:] if one.startswith("charges/")] == []
+
+
+async def test_a_catch_up_goes_on_on_another_day_as_of_the_day_that_it_began(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop()
+    async with serve(shop) as server:
+        store = await behind(shop, server.url, monkeypatch, 1)
+        await store.sync(server.url, TODAY + timedelta(days=1), only=["events"], stop=12)
+        stopped = store.cursors["events"]
+        assert (stopped["read_on"], stopped["began"], "after" in stopped) == ("2026-03-01", "2026-03-02", True)
+        # Events are kept for 30 days: what was not read by then is lost, however far down the read came.
+        shop.asked.clear()
+        await store.sync(server.url, TODAY + timedelta(days=30), only=["events", "charges"])
+        assert (store.cursors["events"]["gap"], "charges" in shop.asked) == ("2026-03-31", True)
+
+
+async def test_a_catch_up_whose_event_to_go_on_from_is_gone_begins_at_the_top(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop()
+    async with serve(shop) as server:
+        store = await behind(shop, server.url, monkeypatch, 1)
+        await store.sync(server.url, TODAY + timedelta(days=1), only=["events"], stop=20)
+        shop.deleted.add(store.cursors["events"]["after"])
+        await store.sync(server.url, TODAY + timedelta(days=1), only=["events"])
+        assert [store.payload("charges", one["id"])["amount"] for one in shop.held["charges"]] == [
+            one["amount"] for one in shop.held["charges"]
+        ]
+        assert "after" not in store.cursors["events"]
+
+
 async def test_deletions_are_removals_and_a_canceled_subscription_is_none(serve: Any) -> None:
     sub = thing("sub_1", "subscription", 1, status="active", items={"data": [{"id": "si_1"}]})
     shop = Shop(
@@ -495,43 +579,6 @@ async def test_a_broken_object_is_set_aside_with_the_reason_and_its_neighbours_k
     assert [record.payload for record in page.records] == [good.encode()]
     assert [one.payload for one in page.rejected] == [one.encode() for one in broken]
     assert [one.record_id for one in page.rejected] == ["ch_2", None, "ch_3", "ch_4", None]
-
-
-ERRORS = [
-    (error(401), NeedsReauth, None, "connection"),
-    (error(401, "api_key_expired"), NeedsReauth, "api_key_expired", "connection"),
-    (error(403), Misconfigured, None, "connection"),
-    (error(403, "account_invalid"), NeedsReauth, "account_invalid", "connection"),
-    (error(429, "rate_limit"), Retryable, "rate_limit", "connection"),
-    (error(429, "lock_timeout"), Retryable, "lock_timeout", "connection"),
-    (error(429, None, {"Stripe-Rate-Limited-Reason": "endpoint-rate"}), Retryable, "endpoint-rate", "connection"),
-    (error(409, "lock_timeout"), Retryable, "lock_timeout", "connection"),
-    (error(500), Retryable, "500", "connection"),
-    (error(503), Retryable, "503", "connection"),
-    (error(400, "parameter_unknown"), BadData, "parameter_unknown", "stream"),
-    (error(402), BadData, "402", "stream"),
-    (error(404), BadData, "404", "stream"),
-    (error(400, "x", {"Stripe-Should-Retry": "true"}), Retryable, "x", "connection"),
-    ((503, b"<html>down</html>"), Retryable, "503", "connection"),
-]
-
-
-@pytest.mark.parametrize(("answer", "kind", "code", "scope"), ERRORS)
-async def test_each_error_has_its_recovery_and_tells_no_secret(
-    serve: Any, answer: Any, kind: type[ConnectorError], code: str | None, scope: str, caplog: Any
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    with pytest.raises(kind) as raised:
-        await ask_once(serve, lambda heard: answer)
-    assert (type(raised.value), raised.value.code, raised.value.scope) == (kind, code, scope)
-    assert KEY not in raised.value.message + repr(raised.value) + caplog.text
-
-
-async def test_a_connected_account_that_took_access_back_is_gone(serve: Any) -> None:
-    secrets = SECRETS | {"account": SecretStr("acct_1")}
-    with pytest.raises(Gone) as raised:
-        await ask_once(serve, lambda heard: error(403, "account_invalid"), secrets=secrets)
-    assert (raised.value.code, raised.value.scope) == ("account_invalid", "connection")
 
 
 @pytest.mark.parametrize(("word", "requests"), [("true", 2), ("false", 1), ("", 2)])

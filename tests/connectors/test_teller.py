@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import logging
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,10 +20,7 @@ from connectors import (
     Account,
     Ask,
     BadData,
-    Client,
-    ClientConfig,
     Complete,
-    ConnectorError,
     Gone,
     Misconfigured,
     NeedsReauth,
@@ -34,9 +28,9 @@ from connectors import (
     Record,
     Rejected,
     Retryable,
-    Session,
 )
 from connectors.teller import Teller
+from tests.connectors.suite import Held, Reading, ids
 
 pytestmark = pytest.mark.anyio
 
@@ -47,19 +41,8 @@ TODAY = date(2024, 3, 31)
 BANK = ("security_cu", "Security Credit Union")
 CHECKING = Account("acc_1", "depository", "USD", False, ("balances", "transactions", "details"), *BANK)
 PATH = "/accounts/acc_1/transactions"
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the store holds of a stream and account, as (id, date, pending)."""
-
-    rows: Sequence[tuple[str, date, bool]] = ()
-
-    async def oldest_pending(self) -> date | None:
-        return min((day for _, day, pending in self.rows if pending), default=None)
-
-    async def newest_before(self, day: date) -> date | None:
-        return max((held for _, held, _ in self.rows if held < day), default=None)
+READING = Reading(Teller, SECRETS, TODAY, CHECKING, Held())
+client, pages, read = READING.client, READING.pages, READING.read
 
 
 def row(name: str, day: date | str = TODAY, *, pending: bool = False, **fields: Any) -> dict[str, Any]:
@@ -117,21 +100,6 @@ def not_found() -> Any:
     return fault(404, "not_found")
 
 
-def client(server: Any, **changes: Any) -> Client:
-    settings: dict[str, Any] = {"requests_per_second": 100_000, "attempts": 2} | changes
-    return Client(ClientConfig(base_url=server.url, **settings))
-
-
-async def pages(session: Session, stream: str = "transactions", **ask: Any) -> list[Page]:
-    given: dict[str, Any] = {"today": TODAY, "account": CHECKING, "known": Held()} | ask
-    return [page async for page in Teller(session).read(stream, Ask(**given))]
-
-
-async def read(serve: Any, say: Any, stream: str = "transactions", **ask: Any) -> list[Page]:
-    async with serve(say) as server, client(server) as http:
-        return await pages(http.session(SECRETS), stream, **ask)
-
-
 def record(one: dict[str, Any]) -> Record:
     return Record(
         one["id"],
@@ -140,10 +108,6 @@ def record(one: dict[str, Any]) -> Record:
         one["status"] == "pending",
         json.dumps(one).encode(),
     )
-
-
-def ids(read: Sequence[Page]) -> list[list[str]]:
-    return [[one.id for one in page.records] for page in read]
 
 
 UNFIT = (
@@ -673,72 +637,6 @@ async def test_nothing_but_transactions_is_shown_by_id(serve: Any) -> None:
         await show(serve, lambda heard: not_found(), "balances")
 
 
-DISCONNECTED = [
-    "",
-    ".account_locked",
-    ".credentials_invalid",
-    ".enrollment_inactive",
-    ".user_action.captcha_required",
-    ".user_action.contact_information_required",
-    ".user_action.insufficient_permissions",
-    ".user_action.mfa_required",
-    ".user_action.web_login_required",
-    ".reason_of_next_year",
-]
-FAULTS = [
-    (400, "bad_request", "Missing certificate. Retry with one", Misconfigured, "provider", "bad_request"),
-    (400, "bad_request", "count is no number", BadData, "stream", "bad_request"),
-    (401, "", "", Misconfigured, "connection", None),
-    (403, "", "", Gone, "connection", None),
-    (403, "forbidden", "", Gone, "connection", "forbidden"),
-    (404, "not_found", "", BadData, "account", "not_found"),
-    (404, "something_new", "", BadData, "stream", "something_new"),
-    *(
-        (404, f"enrollment.disconnected{reason}", "", NeedsReauth, "connection", f"enrollment.disconnected{reason}")
-        for reason in DISCONNECTED
-    ),
-    (410, "account.closed", "", Gone, "account", "account.closed"),
-    (410, "account.closed.by_bank.merged", "", Gone, "account", "account.closed.by_bank.merged"),
-    (410, "gone", "", Gone, "account", "gone"),
-    (422, "unprocessable_entity", "", BadData, "stream", "unprocessable_entity"),
-    (429, "rate_limited", "", Retryable, "connection", "rate_limited"),
-    (500, "internal_server_error", "", Retryable, "connection", "internal_server_error"),
-    (502, "", "", Retryable, "connection", "502"),
-]
-
-
-@pytest.mark.parametrize(
-    ("stream", "status", "code", "message", "kind", "scope", "kept"),
-    [
-        (stream, *told)
-        for stream in ("balances", "transactions", "details")
-        for told in FAULTS
-        if (stream, told[1]) != ("details", "not_found")  # a bank without details is no fault
-    ],
-)
-async def test_an_error_is_told_by_its_code(
-    serve: Any,
-    stream: str,
-    status: int,
-    code: str,
-    message: str,
-    kind: type[ConnectorError],
-    scope: str,
-    kept: str | None,
-) -> None:
-    with pytest.raises(ConnectorError) as raised:
-        await read(serve, lambda heard: fault(status, code, message), stream)
-    assert (type(raised.value), raised.value.scope, raised.value.code) == (kind, scope, kept)
-
-
-async def test_only_what_may_pass_is_tried_again(serve: Any) -> None:
-    for status, code, message, kind, _, _ in FAULTS:
-        async with serve(lambda heard: fault(status, code, message)) as server, client(server) as http:  # noqa: B023
-            with pytest.raises(kind):
-                await pages(http.session(SECRETS))
-        assert len(server.heard) == (2 if kind is Retryable else 1)
-
-
 async def test_an_enrollment_that_is_gone_says_what_to_do(serve: Any) -> None:
     with pytest.raises(
         Gone, match="the customer enrols again, and the new enrollment is added with `ledgerlake connect"
@@ -746,64 +644,6 @@ async def test_an_enrollment_that_is_gone_says_what_to_do(serve: Any) -> None:
         await accounts(serve, lambda heard: fault(403, ""))
 
 
-async def test_a_firewall_s_403_does_not_end_the_connection(serve: Any) -> None:
-    with pytest.raises(Retryable, match="found HTTP 403 with a page of HTML"):
-        await accounts(serve, lambda heard: (403, b"<html>Access denied</html>"))
-
-
-async def test_a_retry_after_reaches_the_caller(serve: Any) -> None:
-    answer = fault(429, "rate_limited", **{"Retry-After": "3600"})
-    with pytest.raises(Retryable) as busy:
-        await read(serve, lambda heard: answer)
-    assert (busy.value.retry_after, busy.value.code) == (3600, "rate_limited")
-
-
 async def test_the_identity_of_a_disconnected_enrollment_is_no_empty_page(serve: Any) -> None:
     with pytest.raises(NeedsReauth):
         await read(serve, lambda heard: fault(404, "enrollment.disconnected"), "identity", account=None)
-
-
-ECHOES = [
-    *(fault(status, TOKEN, f"invalid {TOKEN} {BASIC}") for status in (400, 401, 403, 404, 410, 422, 429, 500)),
-    fault(404, f"enrollment.disconnected.{TOKEN}", TOKEN),
-    fault(400, "bad_request", f"Missing certificate for {TOKEN}"),
-    (200, f"<html>{TOKEN} {BASIC}</html>".encode()),
-    (200, f'[{{"id": "{TOKEN}'.encode()),
-    (302, TOKEN.encode()),
-    (502, TOKEN.encode()),
-    b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[",
-    None,
-]
-
-
-@pytest.mark.parametrize("echo", ECHOES)
-async def test_a_token_is_in_no_log_error_or_representation(
-    serve: Any, echo: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    async with serve(lambda heard: echo) as server, client(server) as http:
-        session = http.session(SECRETS)
-        with pytest.raises(ConnectorError) as raised:
-            await pages(session)
-        seen = [repr(session), repr(http), repr(http.config), repr(session.secrets), repr(raised.value.__dict__)]
-    assert server.heard[0].headers["authorization"] == f"Basic {BASIC}"
-    error: BaseException | None = raised.value
-    while error is not None:
-        told = traceback.TracebackException.from_exception(error, capture_locals=True)
-        seen += [repr(error), *told.format(chain=False)]
-        error = error.__cause__ or error.__context__
-    printed = capfd.readouterr()
-    seen += [caplog.text, printed.out, printed.err]
-    assert "HTTP Request: GET" in caplog.text or echo is None or isinstance(echo, bytes)
-    for secret in (TOKEN, BASIC):
-        assert [text for text in seen if secret in _of_ours(text)] == []
-
-
-def _of_ours(text: str) -> str:
-    """Without this module's own frames, which hold the secrets as constants and the answers as arguments."""
-    return "" if f'File "{__file__}"' in text else text
-
-
-async def test_pages_and_records_are_values_that_can_be_encoded(serve: Any) -> None:
-    (page, _) = await read(serve, Bank([row("txn_1")]))
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(page), type=Page) == page
