@@ -16,6 +16,7 @@ from sandbox.provider import Provider, Refused
 from sandbox.stripe import Stripe
 from sandbox.teller import Teller
 from sandbox.tink import Tink
+from sandbox.webhooks.sender import Sender
 from sandbox.world import World
 
 PROVIDERS: tuple[type[Provider], ...] = (GoCardless, Plaid, Stripe, Teller, Tink)
@@ -26,6 +27,7 @@ def create_app(world: World, clock: Clock) -> Starlette:
     """A sandbox of `world` on the day of `clock`, which may be moved while it serves."""
     faults, requests = Faults(), Requests()
     providers: dict[str, Provider] = {kind.name: kind(Bank(world, clock)) for kind in PROVIDERS}
+    sender = Sender(providers, faults)
     mounts = [
         Mount(
             f"/{name}",
@@ -38,7 +40,7 @@ def create_app(world: World, clock: Clock) -> Starlette:
         )
         for name, provider in providers.items()
     ]
-    return Starlette(routes=[Mount("/_sandbox", Control(clock, providers, faults, requests).app()), *mounts])
+    return Starlette(routes=[Mount("/_sandbox", Control(clock, providers, faults, requests, sender).app()), *mounts])
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

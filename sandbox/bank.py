@@ -5,10 +5,11 @@ providers' own DELETE calls add, and what of it holds today. A restart forgets a
 breaks of before, so a server that starts on any day starts with every connection sound.
 """
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from sandbox._months import month_of
-from sandbox.books import Books
+from sandbox.books import Books, Change
 from sandbox.clock import Clock
 from sandbox.world import Account, Customer, World
 
@@ -18,6 +19,19 @@ class Outage(NamedTuple):
 
     reason: str
     as_of: int
+
+
+class State(NamedTuple):
+    """How a connection stands: on which day (an ordinal), why it is broken if it is, and whether it was revoked."""
+
+    day: int
+    outage: Outage | None
+    revoked: bool
+
+    @property
+    def read_on(self) -> int:
+        """The last day on which its data could be read."""
+        return self.day if self.outage is None else self.outage.as_of
 
 
 class Bank:
@@ -34,6 +48,9 @@ class Bank:
         self._closed: dict[str, Outage] = {}
         self._dropped_connections: set[int] = set()
         self._dropped_accounts: set[str] = set()
+        self._joined: dict[int, int] = {}
+        self.watch: Callable[[Customer, State], None] | None = None
+        """Told of each connection that was broken, repaired or revoked here, with how it stood before."""
 
     @property
     def day(self) -> int:
@@ -67,17 +84,51 @@ class Bank:
         """The day on which the customer last gave the connection's consent."""
         return self._mended.get(customer.index, self.started)
 
+    def state(self, customer: Customer) -> State:
+        """How the connection stands now."""
+        return State(self.day, self.broken(customer), self.dropped(customer))
+
+    def changes(self, customer: Customer, since: int, until: int) -> Iterator[tuple[Account, Change]]:
+        """What of the connection's accounts is shown otherwise on the day `until` than on the day `since`."""
+        for account in self.accounts(customer):
+            last = self.readable_on(customer, account)
+            if last is not None and since < min(last, until):
+                for change in self.books.changes(account, since, min(last, until)):
+                    yield account, change
+
+    def joined(self, customer: Customer) -> bool:
+        """Whether the customer signed in here and had no connection before."""
+        return customer.index in self._joined
+
+    def consent(self, customer: Customer, *, new: bool) -> None:
+        """What signing in does: a `new` connection from today on, or the one there is repaired."""
+        if not new and not self.dropped(customer):
+            self.repair(customer)
+            return
+        if new:
+            self._joined[customer.index] = self.day
+        self._dropped_connections.discard(customer.index)
+        self._dropped_accounts -= {account.ref for account in self.world.accounts(customer, self.day)}
+        self._broken.pop(customer.index, None)
+        self._outages.pop(customer.index, None)
+        self._mended[customer.index] = self.day
+        # Before the first day nothing was shown, so all there is counts as new.
+        self._tell(customer, State(self.world.opening - 1, None, revoked=True))
+
     def break_connection(self, customer: Customer, reason: str, as_of: int | None = None) -> None:
         """Break a connection now; `as_of` is the last day whose state could still be read, by default today."""
+        before = self.state(customer)
         self._broken[customer.index] = Outage(reason, self.day if as_of is None else as_of)
+        self._tell(customer, before)
 
     def repair(self, customer: Customer) -> None:
         """What the customer's new login does: the connection is sound from today on, with the same credentials."""
-        outage = self.broken(customer)
-        if outage is not None:
+        before = self.state(customer)
+        if (outage := before.outage) is not None:
             self._outages.setdefault(customer.index, []).append((outage.as_of + 1, self.day))
         self._broken.pop(customer.index, None)
         self._mended[customer.index] = self.day
+        self._tell(customer, before)
 
     def closed(self, account: Account) -> Outage | None:
         """Why and since when the account is closed; None while it is open."""
@@ -94,7 +145,9 @@ class Bank:
 
     def drop_connection(self, customer: Customer) -> None:
         """Revoke a connection's credentials."""
+        before = self.state(customer)
         self._dropped_connections.add(customer.index)
+        self._tell(customer, before)
 
     def dropped(self, customer: Customer) -> bool:
         """Whether the connection's credentials were revoked."""
@@ -116,6 +169,11 @@ class Bank:
         for first, after in reversed(self._outages.get(customer.index, [])):
             if first <= day < after:
                 day = first - 1
-        if day < account.opens_on or (day < self.started and day < self.day):
+        started = self._joined.get(customer.index, self.started)
+        if day < account.opens_on or (day < started and day < self.day):
             return None
         return day
+
+    def _tell(self, customer: Customer, before: State) -> None:
+        if self.watch is not None:
+            self.watch(customer, before)

@@ -27,6 +27,13 @@ class Row(NamedTuple):
     running: int | None
 
 
+class Change(NamedTuple):
+    """A movement's record as it was on one day and is on a later one; None where it is not shown. Neither has `running`."""
+
+    before: Row | None
+    after: Row | None
+
+
 class _Ledger(NamedTuple):
     """A month of entries and corrections: the days they were made on, the ledger after each, and after each row."""
 
@@ -80,6 +87,15 @@ class Books:
                 running = next(known[phase.ref] for known in ledgers.values() if phase.ref in known)
             rows.append(Row(movement, phase, day >= movement.enriched_on, running))
         return rows
+
+    def changes(self, account: Account, since: int, until: int) -> Iterator[Change]:
+        """What is shown otherwise on the day `until` than on the day `since`."""
+        first = max(month_of(account.opens_on), month_of(since) - 1)
+        for month in range(first, month_of(until) + 1):
+            for movement in self.movements(account, month):
+                before, after = _row_on(movement, since), _row_on(movement, until)
+                if before != after:
+                    yield Change(before, after)
 
     def ledger(self, account: Account, day: int) -> int:
         """The posted balance on this day, in minor units from the holder's side."""
@@ -167,6 +183,11 @@ class Books:
                             delta = phase.amount - (entered.amount if entered else 0)
                             yield phase.since, entered is None, movement.order, delta, phase.ref
                         entered = phase
+
+
+def _row_on(movement: Movement, day: int) -> Row | None:
+    phase = movement.on(day)
+    return None if phase is None else Row(movement, phase, day >= movement.enriched_on, None)
 
 
 def _span(account: Account) -> tuple[int, int]:

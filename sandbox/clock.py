@@ -1,5 +1,6 @@
 """What day it is in the sandbox: the real day until somebody fixes or moves it."""
 
+import time
 from datetime import UTC, date, datetime, timedelta
 
 
@@ -15,6 +16,11 @@ class Clock:
     def today(self) -> date:
         """The sandbox's day."""
         return self._fixed or datetime.now(UTC).date()
+
+    @property
+    def now(self) -> float:
+        """Seconds that go on by themselves, and that a day's move carries along: for what expires."""
+        return self.today.toordinal() * 86400.0 + time.monotonic() + self.skipped
 
     @property
     def fixed(self) -> bool:

@@ -11,7 +11,7 @@ import typer
 
 from sandbox.clock import Clock
 from sandbox.server import CannotListen, Server
-from sandbox.world import World
+from sandbox.world import MOST, World
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -23,7 +23,7 @@ def _sandbox(
         bool, typer.Option("--expose", help="Let --host be reached from elsewhere, as inside a container.")
     ] = False,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is a free one.", min=0, max=65535)] = 0,
-    customers: Annotated[int, typer.Option(help="How many customers there are.", min=1, max=32**4)] = 12,
+    customers: Annotated[int, typer.Option(help="How many customers there are.", min=1, max=MOST)] = 12,
     years: Annotated[
         int, typer.Option(help="History begins on the 1 January at least so many years ago.", min=0, max=50)
     ] = 1,

@@ -4,8 +4,8 @@ Only GoCardless' words and habits are here: the token pair, agreements and requi
 and endpoint, rows without, with blank and with reused ids, errors. Decisions where its documentation is silent: a path
 without its last slash is 404; an access token lives for the clock's day; the day's budgets are there again on the next
 day of the clock; a range that reaches behind the agreement's history is cut; every pending row is shown whatever the
-range; the customers renew their consent every 80 days under the same requisition. Following a requisition's link (`GET`)
-consents as the first customer of that bank who is served, or as `?customer=`, or declines (`?decline=true`).
+range; the customers renew their consent every 80 days under the same requisition. A requisition's link is the page on
+which a customer of that bank signs in (`sandbox.consent.login`); it is linked, or rejected, by what is decided there.
 
 Rows that the bank may correct later always have an id here: what only a hash can tell apart would come as another row.
 """
@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
@@ -29,11 +29,13 @@ from sandbox._dice import digest, spell, unspell
 from sandbox.bank import Bank
 from sandbox.books import Row
 from sandbox.catalogue import Institution
+from sandbox.consent.login import Cancelled, Login, back
 from sandbox.faults import Fault
 from sandbox.movement import Phase
 from sandbox.provider import Refused, Rows, Shown
 from sandbox.truth import tell_accounts, tell_money, tell_row
-from sandbox.world import Account, Customer
+from sandbox.webhooks.hook import Hooks
+from sandbox.world import GUESTS, Account, Customer
 
 _INSTITUTIONS = (
     Institution("SANDBOXFINANCE_SFIN0000", "Sandbox Finance", "DE", "EUR", "SFIN0000"),
@@ -151,20 +153,24 @@ class GoCardless:
         "secret_id": "5a4db0c5-0000-4000-8000-00000000ca5d",
         "secret_key": "sandbox-gocardless-secret-key",
     }
+    webhook_secrets: ClassVar[tuple[str, ...]] = ()
+    pages: ClassVar[Mapping[str, str]] = {}
     page_parameter: ClassVar[str] = "offset"
 
     def __init__(self, bank: Bank) -> None:
         self.bank = Bank(bank.world.branch(self.name, _INSTITUTIONS), bank.clock)
+        self.hooks: Hooks | None = None
         self._tokens = _Tokens()
         self._calls: dict[tuple[str, str], tuple[int, int]] = {}
         self._agreements: dict[str, _Made] = {}
         self._requisitions: dict[str, _Made] = {}
+        self._linked: dict[int, str] = {}
         self._sheets: Cache[tuple[str, int, int], _Sheet] = Cache(
             _SHEETS_BYTES, lambda sheet: 64 + sum(len(body) + 120 for _, _, body in sheet.rows)
         )
 
     def serves(self, customer: Customer) -> bool:
-        return customer.index % 3 != 0
+        return self._from_start(customer) or self.bank.joined(customer)
 
     def routes(self) -> list[BaseRoute]:
         account = "/accounts/{account_id}/"
@@ -180,7 +186,7 @@ class GoCardless:
             Route("/requisitions/", self._make_requisition, methods=["POST"]),
             Route(requisition, self._show_requisition, methods=["GET"]),
             Route(requisition, self._delete_requisition, methods=["DELETE"]),
-            Route("/psd2/start/{requisition_id}/{institution_id}", self._consent),
+            Route("/psd2/start/{requisition_id}/{institution_id}", self._consent, methods=["GET", "POST"]),
             Route(account, self._show_account),
             Route(f"{account}details/", self._show_details),
             Route(f"{account}balances/", self._show_balances),
@@ -196,7 +202,7 @@ class GoCardless:
         if found[1] in self._requisitions or self.find_connection(found[1]) is not None:
             return found[1]
         index = int(found[1][:8], 16)
-        if index >= self.bank.world.size:
+        if index >= self.bank.world.size + GUESTS:
             return None
         return self.connection_id(self.bank.world.customer(index))
 
@@ -208,7 +214,9 @@ class GoCardless:
         return {"requisition_id": self.connection_id(customer)}
 
     def connection_id(self, customer: Customer) -> str:
-        return self._uuid(customer, "requisition")
+        if self._from_start(customer):
+            return self._uuid(customer, "requisition")
+        return self._linked.get(customer.index, "")
 
     def find_connection(self, connection_id: str) -> Customer | None:
         made = self._requisitions.get(connection_id)
@@ -452,8 +460,7 @@ class GoCardless:
 
     async def _list_requisitions(self, request: Request) -> Response:
         self._authenticate(request)
-        world = self.bank.world
-        served = [one for one in map(world.customer, range(world.size)) if self.serves(one)]
+        served = [one for one in self.bank.world.everyone() if self._from_start(one)]
         told = [self._requisition(one) for one in served if not self.bank.dropped(one)]
         told += [made.fields for made in self._requisitions.values()]
         limit, offset = _count(request, "limit", 100), _count(request, "offset", 0)
@@ -518,33 +525,43 @@ class GoCardless:
         told = {"ref": made.fields["reference"]}
         if made.used:
             told |= {"error": "RequisitionLinkReused", "details": "This link has been used already"}
-        elif request.query_params.get("decline"):
-            made.used, made.fields["status"] = True, "RJ"
+            return back(made.fields["redirect"], **told)
+        login = self._login(made)
+        if request.method == "GET":
+            made.fields["status"] = "GC"
+            return login.show()
+        decision = await login.decide(request)
+        if isinstance(decision, Response):
+            return decision
+        made.used = True
+        if isinstance(decision, Cancelled):
+            made.fields["status"] = "RJ"
             told |= {"error": "UserCancelledSession", "details": "User cancelled the session"}
         else:
-            customer = self._consenting(made, request.query_params.get("customer"))
-            made.used, made.customer, made.fields["status"] = True, customer.index, "LN"
-            made.fields["accounts"] = [self.account_id(one) for one in self.bank.accounts(customer)]
-            self._agreements[made.fields["agreement"]].fields["accepted"] = self._stamp()
-            self.bank.repair(customer)
-        mark = "&" if "?" in made.fields["redirect"] else "?"
-        return RedirectResponse(f"{made.fields['redirect']}{mark}{urlencode(told)}", 302)
+            self._link(made, decision)
+        return back(made.fields["redirect"], **told)
 
-    def _consenting(self, made: _Made, customer_id: str | None) -> Customer:
+    def _login(self, made: _Made) -> Login:
+        slug = made.fields["institution_id"]
         world = self.bank.world
-        for customer in map(world.customer, range(world.size)):
-            mine = customer.institution.slug == made.fields["institution_id"] and self.serves(customer)
-            if mine and customer_id in (None, customer.customer_id):
-                return customer
-        raise _refusal(404, "Not found.", "No such customer of this bank")
+        return Login("GoCardless", world, lambda one: one.institution.slug == slug, self.serves)
+
+    def _link(self, made: _Made, customer: Customer) -> None:
+        made.customer, made.fields["status"] = customer.index, "LN"
+        self._agreements[made.fields["agreement"]].fields["accepted"] = self._stamp()
+        new = not self.serves(customer)
+        self._linked[customer.index] = made.fields["id"]
+        self.bank.consent(customer, new=new)
 
     async def _show_requisition(self, request: Request) -> Response:
         self._authenticate(request)
         requisition_id = request.path_params["requisition_id"]
         if (made := self._requisitions.get(requisition_id)) is not None:
             customer = self.bank.world.customer(made.customer) if made.customer is not None else None
-            status = self._requisition(customer)["status"] if customer else made.fields["status"]
-            return _answer(made.fields | {"status": status})
+            if customer is None:
+                return _answer(made.fields)
+            shown = self._requisition(customer)
+            return _answer(made.fields | {name: shown[name] for name in ("status", "accounts")})
         customer = self.customer(requisition_id)
         if customer is None:
             raise _refusal(404, "Not found.", "Not found.")
@@ -555,11 +572,22 @@ class GoCardless:
         requisition_id = request.path_params["requisition_id"]
         if (made := self._requisitions.pop(requisition_id, None)) is not None:
             self._agreements.pop(made.fields["agreement"], None)
+            if made.customer is not None and self._linked.get(made.customer) == requisition_id:
+                self._forget(self.bank.world.customer(made.customer))
         elif (customer := self.customer(requisition_id)) is not None:
             self.bank.drop_connection(customer)
         else:
             raise _refusal(404, "Not found.", "Not found.")
         return _answer({"summary": "Requisition deleted", "detail": f"Requisition {requisition_id} deleted"})
+
+    def _forget(self, customer: Customer) -> None:
+        """What deleting the requisition does to who has no other one."""
+        if not self._from_start(customer):
+            self.bank.drop_connection(customer)
+
+    def _from_start(self, customer: Customer) -> bool:
+        """Whether the customer had a requisition before anybody asked for one."""
+        return customer.index % 3 != 0 and not self.bank.world.is_guest(customer)
 
     # Accounts.
 
@@ -699,7 +727,7 @@ class GoCardless:
             index = int(found[:8], 16)
         except ValueError:
             return None
-        if index >= self.bank.world.size:
+        if index >= self.bank.world.size + GUESTS:
             return None
         customer = self.bank.world.customer(index)
         return customer if self.serves(customer) and self._uuid(customer, kind) == found else None

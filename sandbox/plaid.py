@@ -28,11 +28,14 @@ from sandbox._months import first_of, month_of
 from sandbox.bank import Bank
 from sandbox.books import Row
 from sandbox.catalogue import Institution
+from sandbox.consent.plaid import PlaidLink
 from sandbox.faults import Fault
 from sandbox.gate import BODY
 from sandbox.movement import Movement, Phase
 from sandbox.provider import Refused, Rows, Shown
 from sandbox.truth import tell_accounts, tell_money
+from sandbox.webhooks.hook import Hooks
+from sandbox.webhooks.plaid import PlaidHooks
 from sandbox.world import Account, Customer
 
 INSTITUTIONS = (
@@ -41,7 +44,7 @@ INSTITUTIONS = (
     Institution("ins_910003", "Sierra Card Union", "US", "USD", "121391236"),
     Institution("ins_910004", "Coinharbor", "US", "XCH", "091000019"),
 )
-_SIERRA, _COINHARBOR = INSTITUTIONS[2].slug, INSTITUTIONS[3].slug
+_BOREAL, _SIERRA, _COINHARBOR = (one.slug for one in INSTITUTIONS[1:])
 _LIMIT = 25_000_00
 """What can be owed on a credit card, in minor units."""
 _CHANGES_BYTES = 256 * 1024 * 1024
@@ -67,6 +70,7 @@ _TYPES = {
     "INVALID_ACCESS_TOKEN": "INVALID_INPUT",
     "INVALID_PUBLIC_TOKEN": "INVALID_INPUT",
     "UNAUTHORIZED_ENVIRONMENT": "INVALID_INPUT",
+    "INVALID_WEBHOOK_VERIFICATION_KEY_ID": "INVALID_INPUT",
     "MISSING_FIELDS": "INVALID_REQUEST",
     "INVALID_FIELD": "INVALID_REQUEST",
     "INVALID_BODY": "INVALID_REQUEST",
@@ -135,6 +139,8 @@ class _LinkOrder(msgspec.Struct):
     language: str
     country_codes: list[str]
     user: _User
+    webhook: str | None = None
+    redirect_uri: str | None = None
 
 
 class _PublicOptions(msgspec.Struct):
@@ -145,6 +151,18 @@ class _PublicOrder(msgspec.Struct):
     institution_id: str
     initial_products: list[str]
     options: _PublicOptions | None = None
+
+
+class _WebhookOrder(msgspec.Struct):
+    webhook: str | None = None
+
+
+class _FireOrder(msgspec.Struct):
+    webhook_code: str
+
+
+class _KeyOrder(msgspec.Struct):
+    key_id: str
 
 
 class _ExchangeOrder(msgspec.Struct):
@@ -180,10 +198,15 @@ class Plaid:
 
     name: ClassVar[str] = "plaid"
     credentials: ClassVar[Mapping[str, str]] = {"client_id": "sandbox-client-5f1d", "secret": "sandbox-secret-90be"}
+    webhook_secrets: ClassVar[tuple[str, ...]] = ()
+    pages: ClassVar[Mapping[str, str]] = {"link_script": "/link/v2/stable/link-initialize.js"}
     page_parameter: ClassVar[str] = "cursor"
 
     def __init__(self, bank: Bank) -> None:
         self.bank = Bank(bank.world.branch("plaid", INSTITUTIONS), bank.clock)
+        self._link = PlaidLink(self)
+        self._told = PlaidHooks(self)
+        self.hooks: Hooks | None = self._told
         self._changes: Cache[tuple[int, int | None, int], list[_Change]] = Cache(
             _CHANGES_BYTES, lambda changes: 64 + sum(len(change.body) + 200 for change in changes)
         )
@@ -193,21 +216,25 @@ class Plaid:
             "/accounts/get": self._accounts,
             "/item/get": self._item,
             "/item/remove": self._remove_item,
+            "/item/webhook/update": self._update_webhook,
             "/item/public_token/exchange": self._exchange,
             "/institutions/get_by_id": self._institution,
             "/link/token/create": self._link_token,
             "/sandbox/public_token/create": self._public_token,
+            "/sandbox/item/fire_webhook": self._fire_webhook,
             "/sandbox/item/reset_login": self._reset_login,
             "/transactions/get": self._get_transactions,
             "/transactions/sync": self._sync_transactions,
+            "/webhook_verification_key/get": self._verification_key,
         }
         return [
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in served.items()),
+            *self._link.routes(),
             Route("/{path:path}", self._nothing, methods=["GET", "POST"]),
         ]
 
     def serves(self, customer: Customer) -> bool:
-        return customer.index % 3 != 1
+        return (customer.index % 3 != 1 and not self.bank.world.is_guest(customer)) or self.bank.joined(customer)
 
     def token(self, scope: Scope) -> str | None:
         try:
@@ -258,7 +285,7 @@ class Plaid:
     def tell_row(self, account: Account, row: Row) -> dict[str, Any]:
         movement, phase = row.movement, row.phase
         return {
-            "id": self._row_id(phase),
+            "id": self.row_id(phase),
             "date": date.fromordinal(phase.day),
             "status": "posted" if phase.posted else "pending",
             "amount": tell_money(phase.amount),
@@ -330,6 +357,23 @@ class Plaid:
     def missing_certificate(self) -> tuple[int, bytes]:
         return 400, _error("INVALID_BODY", "this listener wants a client certificate, and Plaid knows none")
 
+    def set_webhook(self, customer: Customer, url: str) -> None:
+        """Send the webhooks of the customer's Item there."""
+        self._told.set_url(customer, url)
+
+    def uses_oauth(self, institution: Institution) -> bool:
+        """Whether customers sign in at the institution itself."""
+        return institution.slug == _BOREAL
+
+    def link_accounts(self, customer: Customer) -> list[dict[str, Any]]:
+        """The accounts of an Item as Link tells them to a page."""
+        shown = [self._account(one, self.bank.day) for one in self._open(customer)]
+        return [
+            {"id": one["account_id"], **{name: one[name] for name in ("name", "mask", "type", "subtype")}}
+            | {"verification_status": None, "class_type": None}
+            for one in shown
+        ]
+
     # The endpoints.
 
     async def _nothing(self, _: Request) -> Response:
@@ -366,37 +410,62 @@ class Plaid:
         self.bank.break_connection(self._authenticate(request), "")
         return _answer({"reset_login": True})
 
+    async def _update_webhook(self, request: Request) -> Response:
+        customer = self._authenticate(request)
+        self._told.set_url(customer, _read(request, _WebhookOrder).webhook)
+        self._announce(customer, "WEBHOOK_UPDATE_ACKNOWLEDGED")
+        return _answer({"item": self._shown_item(customer)})
+
+    async def _fire_webhook(self, request: Request) -> Response:
+        customer = self._authenticate(request)
+        order = _read(request, _FireOrder)
+        if order.webhook_code not in self._told.kinds:
+            raise _refusal("INVALID_FIELD", f"webhook_code must be one of {', '.join(self._told.kinds)}")
+        self._announce(customer, order.webhook_code)
+        return _answer({"webhook_fired": True})
+
+    def _announce(self, customer: Customer, kind: str) -> None:
+        hook = self._told.make(customer, kind)
+        self._told.announce([hook] if hook is not None else [])
+
+    async def _verification_key(self, request: Request) -> Response:
+        self._application(request)
+        found = self._told.signer.published(_read(request, _KeyOrder).key_id)
+        if found is None:
+            raise _refusal(
+                "INVALID_WEBHOOK_VERIFICATION_KEY_ID", "invalid key_id provided. note that key_ids are case-sensitive"
+            )
+        return _answer({"key": found})
+
     async def _institution(self, request: Request) -> Response:
         self._application(request)
         order = _read(request, _InstitutionOrder)
         for institution in INSTITUTIONS:
             if institution.slug == order.institution_id:
-                return _answer({"institution": _shown_institution(institution)})
+                return _answer({"institution": _shown_institution(institution, oauth=self.uses_oauth(institution))})
         raise _refusal("INVALID_INSTITUTION", "invalid institution_id provided")
 
     async def _link_token(self, request: Request) -> Response:
         self._application(request)
         order = _read(request, _LinkOrder)
-        expiration = f"{self.bank.clock.today}T04:00:00Z"
-        token = f"link-sandbox-{digest(32, self.bank.world.seed, order.user.client_user_id)}"
-        return _answer({"expiration": expiration, "link_token": token})
+        updates = self._authenticate(request) if self.token(request.scope) is not None else None
+        return _answer(self._link.open(order.webhook, order.redirect_uri, updates))
 
     async def _public_token(self, request: Request) -> Response:
         """For the customer whose id is `override_username`, else for the first one at the institution."""
         self._application(request)
         order = _read(request, _PublicOrder)
         wanted = order.options.override_username if order.options else None
-        for customer in map(self.bank.world.customer, range(self.bank.world.size)):
+        for customer in self.bank.world.everyone():
             named = customer.customer_id == wanted if wanted else customer.institution.slug == order.institution_id
             if named and self.serves(customer):
-                return _answer({"public_token": self._secret(customer, "public")})
+                return _answer({"public_token": self._link.publish(customer)})
         raise _refusal("INVALID_INSTITUTION", "nobody here has an account at this institution")
 
     async def _exchange(self, request: Request) -> Response:
         self._application(request)
-        token = _read(request, _ExchangeOrder).public_token
-        customer = self.bank.world.find_customer(token.removeprefix("public-sandbox-")[:18])
-        if customer is None or not self.serves(customer) or token != self._secret(customer, "public"):
+        customer = self._link.exchange(_read(request, _ExchangeOrder).public_token)
+        if customer is None:
             raise _refusal("INVALID_PUBLIC_TOKEN", "could not find matching public token")
         return _answer(self.secrets(customer))
 
@@ -407,6 +476,7 @@ class Plaid:
             raise _refusal("INVALID_FIELD", "options.account_id is not served by this sandbox")
         _check_count(order.count)
         cursor = self._read_cursor(customer, order.cursor)
+        self._told.sync_was_called(customer)
         today = self.bank.day
         if cursor.place and cursor.until != today:
             raise _refusal(
@@ -557,7 +627,7 @@ class Plaid:
         """All changes of a movement, with their days; a row from before the account's first month is not shown."""
         account_id = self.account_id(account)
         phases = [phase for phase in movement.phases if phase.day >= opened]
-        ids = [self._row_id(phase) for phase in phases]
+        ids = [self.row_id(phase) for phase in phases]
         for at, phase in enumerate(phases):
             known = at > 0 and ids[at - 1] == ids[at]
             body = self._row(account, movement, phase, phase.since >= movement.enriched_on)
@@ -574,7 +644,7 @@ class Plaid:
     def _institution_of(self, account: Account) -> Institution:
         return self.bank.world.customer(account.customer).institution
 
-    def _row_id(self, phase: Phase) -> str:
+    def row_id(self, phase: Phase) -> str:
         """A pending row and the posted one that follows it never share an id; here they may differ by case alone."""
         return f"{phase.ref}x{'Q' if phase.posted else 'q'}"
 
@@ -618,14 +688,14 @@ class Plaid:
             "item_id": self.connection_id(customer),
             "products": ["transactions"],
             "update_type": "background",
-            "webhook": None,
+            "webhook": self._told.url(customer),
         }
 
     def _row(self, account: Account, movement: Movement, phase: Phase, enriched: bool) -> bytes:
         pending_id = None
         first = movement.phases[0]
         if phase.posted and not first.posted and self._institution_of(account).slug != _SIERRA:
-            pending_id = self._row_id(first)
+            pending_id = self.row_id(first)
         party = movement.party if enriched else None
         shown = {
             "account_id": self.account_id(account),
@@ -666,7 +736,7 @@ class Plaid:
             "personal_finance_category": _category(movement.category) if enriched else None,
             "personal_finance_category_icon_url": "https://plaid-category-icons.plaid.com/PFC_OTHER.png",
             "transaction_code": self.kind(movement.kind),
-            "transaction_id": self._row_id(phase),
+            "transaction_id": self.row_id(phase),
             "transaction_type": "special",
             "website": None,
         }
@@ -689,12 +759,12 @@ def _category(category: str) -> dict[str, str]:
     return {"confidence_level": "HIGH", "detailed": f"{primary}_OTHER", "primary": primary}
 
 
-def _shown_institution(institution: Institution) -> dict[str, Any]:
+def _shown_institution(institution: Institution, *, oauth: bool) -> dict[str, Any]:
     return {
         "country_codes": [institution.country],
         "institution_id": institution.slug,
         "name": institution.name,
-        "oauth": False,
+        "oauth": oauth,
         "products": ["transactions"],
         "routing_numbers": [institution.routing],
     }

@@ -13,6 +13,7 @@ from starlette.types import Scope
 from sandbox.bank import Bank
 from sandbox.books import Row
 from sandbox.faults import Fault
+from sandbox.webhooks.hook import Hooks
 from sandbox.world import Account, Customer
 
 
@@ -51,10 +52,16 @@ class Provider(Protocol):
     name: ClassVar[str]
     credentials: ClassVar[Mapping[str, str]]
     """The application's own credentials that it takes, by the provider's names; none where it wants none."""
+    webhook_secrets: ClassVar[tuple[str, ...]]
+    """The secrets that its webhooks are signed with, where they are signed with secrets."""
+    pages: ClassVar[Mapping[str, str]]
+    """Where in the browser customers consent, by the name of the setting: the path below its base URL."""
     page_parameter: ClassVar[str]
     """The query's name for the place to page on from."""
     bank: Bank
     """What it shows: the bank it was given, or another branch of it. What happens to its connections happens here alone."""
+    hooks: Hooks | None
+    """What it tells of its own accord; None for a provider without webhooks."""
 
     def __init__(self, bank: Bank) -> None: ...
 

@@ -110,9 +110,15 @@ class Server:
         return f"{self.url}/_sandbox"
 
     def where(self) -> dict[str, Any]:
-        """Everything a client needs to know: base URL and credentials a provider, the control URL, and the secure side."""
+        """Everything a client needs to know: base URL, credentials, webhook secrets (joined by commas) and the browser's
+        addresses a provider, the control URL, and the secure side."""
         found: dict[str, Any] = {f"{kind.name}_url": f"{self.url}/{kind.name}" for kind in PROVIDERS}
         found |= {f"{kind.name}_credentials": dict(kind.credentials) for kind in PROVIDERS if kind.credentials}
+        found |= {
+            f"{kind.name}_webhook_secrets": ",".join(kind.webhook_secrets) for kind in PROVIDERS if kind.webhook_secrets
+        }
+        for kind in PROVIDERS:
+            found |= {f"{kind.name}_{name}": f"{self.url}/{kind.name}{path}" for name, path in kind.pages.items()}
         found["control_url"] = self.control_url
         if self._secure is not None and self.certificates is not None:
             secure = f"https://{_address(self._secure)}"

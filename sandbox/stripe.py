@@ -20,9 +20,12 @@ from sandbox._cache import Cache
 from sandbox._dice import digest
 from sandbox.bank import Bank
 from sandbox.books import Row
+from sandbox.consent.stripe import StripeConnect
 from sandbox.faults import Fault
 from sandbox.provider import Refused, Rows, Shown
-from sandbox.saas import DAY, Business, cut, seconds
+from sandbox.saas import DAY, Business, Event, cut, seconds
+from sandbox.webhooks.hook import Hooks
+from sandbox.webhooks.stripe import SECRETS, StripeHooks
 from sandbox.world import Account, Customer
 
 RETENTION = 30 * DAY
@@ -75,15 +78,22 @@ class Stripe:
     """Stripe over a bank; see `sandbox.provider.Provider` for what the methods without underscore are."""
 
     name: ClassVar[str] = "stripe"
-    credentials: ClassVar[Mapping[str, str]] = {}
+    credentials: ClassVar[Mapping[str, str]] = {
+        "client_id": "ca_sandbox5f1d90be",
+        "secret_key": "sk_test_sandbox_platform_5f1d90be",
+    }
+    webhook_secrets: ClassVar[tuple[str, ...]] = SECRETS
+    pages: ClassVar[Mapping[str, str]] = {"connect_url": ""}
     page_parameter: ClassVar[str] = "starting_after"
 
     def __init__(self, bank: Bank) -> None:
         self.bank = bank
+        self.hooks: Hooks | None = StripeHooks(self)
+        self._authorized: set[int] = set()
         self._businesses: Cache[int, Business] = Cache(_BYTES, lambda one: one.weight)
 
     def serves(self, customer: Customer) -> bool:
-        return customer.kind == "business"
+        return (customer.kind == "business" and not self.bank.world.is_guest(customer)) or self.bank.joined(customer)
 
     def routes(self) -> list[BaseRoute]:
         objects = [
@@ -102,6 +112,7 @@ class Stripe:
             Route("/v1/invoices/{id}/lines", self._list_lines("invoices", "invoice")),
             Route("/v1/credit_notes/{id}/lines", self._list_lines("credit_notes", "credit_note")),
             *objects,
+            *StripeConnect(self).routes(),
             Route("/{path:path}", self._nothing),
         ]
 
@@ -120,8 +131,23 @@ class Stripe:
         return customer if self._key(customer) == token else None
 
     def secrets(self, customer: Customer) -> dict[str, str]:
-        account = {} if customer.index % 2 == 0 else {"account": self.connection_id(customer)}
+        account = {"account": self.connection_id(customer)} if self.is_connected(customer) else {}
         return {"api_key": self._key(customer), **account}
+
+    def is_connected(self, customer: Customer) -> bool:
+        """Whether the account is one connected to the application, rather than one that gave its own key."""
+        return customer.index % 2 == 1 or customer.index in self._authorized
+
+    def authorize(self, customer: Customer) -> None:
+        """Connect the customer's account to the application."""
+        self._authorized.add(customer.index)
+        self.bank.consent(customer, new=not self.serves(customer))
+
+    def events(self, customer: Customer, first: int, last: int) -> Iterator[tuple[str, bytes]]:
+        """Type and body of the events made after the time `first` up to `last`, as they came about."""
+        for event in self._business(customer).events:
+            if first < event.created <= last:
+                yield event.type, self._event(customer, event)
 
     def connection_id(self, customer: Customer) -> str:
         return f"acct_{customer.ref}"
@@ -259,16 +285,27 @@ class Stripe:
         token = self.token(request.scope)
         if token is None:
             raise Refused(401, _fault("You did not provide an API key."))
-        customer = self.customer(token)
+        account = request.headers.get("stripe-account")
+        customer: Customer | None
+        if token == self.credentials["secret_key"] and account is not None:
+            customer = self._of_platform(account)
+        else:
+            customer = self.customer(token)
         if customer is None:
             raise Refused(401, _fault(f"Invalid API Key provided: {token[:8]}****{token[-4:]}"))
         outage = self.bank.broken(customer)
         if outage is not None:
             raise Refused(*self.disconnected(outage.reason))
-        account = request.headers.get("stripe-account")
         if account is not None and account != self.connection_id(customer):
             raise Refused(*self.disconnected("account_invalid"))
         return customer, self._business(customer), seconds(self.bank.day + 1) - 1
+
+    def _of_platform(self, account: str) -> Customer:
+        """Whose account the application reads with its own key."""
+        customer = self.find_connection(account)
+        if customer is None or self.bank.dropped(customer) or not self.is_connected(customer):
+            raise Refused(*self.disconnected("account_invalid"))
+        return customer
 
     # The endpoints.
 
@@ -326,8 +363,13 @@ class Stripe:
         owner = _find(business, "subscription", query["subscription"], now)
         return _answer(request, _page(query, "/v1/subscription_items", owner["items"]["data"], "subscription_item"))
 
+    def _event(self, customer: Customer, event: Event) -> bytes:
+        if not self.is_connected(customer):
+            return event.body
+        return event.body[:-1] + b',"account":' + _json.encode(self.connection_id(customer)) + b"}"
+
     async def _list_events(self, request: Request) -> Response:
-        _, business, now = self._authenticate(request)
+        customer, business, now = self._authenticate(request)
         types = [value for name, value in request.query_params.multi_items() if name in {"type", "types[]"}]
         query = _query(request, also={"type", "types[]"})
         query.pop("type", None)
@@ -342,15 +384,16 @@ class Stripe:
             reverse=True,
         )
         return _answer(
-            request, _cut_page(query, "/v1/events", [(_id(event.body), event.body) for event in found], "event")
+            request,
+            _cut_page(query, "/v1/events", [(_id(one.body), self._event(customer, one)) for one in found], "event"),
         )
 
     async def _show_event(self, request: Request) -> Response:
-        _, business, now = self._authenticate(request)
+        customer, business, now = self._authenticate(request)
         wanted = request.path_params["id"]
         for event in business.events:
             if now - RETENTION < event.created <= now and _id(event.body) == wanted:
-                return _answer(request, event.body)
+                return _answer(request, self._event(customer, event))
         raise Refused(404, _fault(f"No such event: '{wanted}'", "resource_missing", param="id"))
 
 

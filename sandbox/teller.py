@@ -27,9 +27,12 @@ from sandbox._dice import digest, unspell
 from sandbox._months import month_of
 from sandbox.bank import Bank
 from sandbox.books import Row
+from sandbox.consent.teller import APPLICATION, SIGNING_KEY, TellerConnect
 from sandbox.faults import Fault
 from sandbox.provider import Refused, Rows, Shown
 from sandbox.truth import tell_accounts, tell_row
+from sandbox.webhooks.hook import Hooks
+from sandbox.webhooks.teller import SECRETS, TellerHooks
 from sandbox.world import Account, Customer
 
 _API = "https://api.teller.io"
@@ -120,6 +123,13 @@ class _Transaction(msgspec.Struct):
     links: _Links
 
 
+class Verified(NamedTuple):
+    """When an account's number is done being verified by micro-deposits (an ordinal), and what came of it."""
+
+    day: int
+    status: str
+
+
 class _Sheet(NamedTuple):
     """A month of rows, serialised, newest first; `ages` are the negated days, ascending, for bisection."""
 
@@ -140,11 +150,14 @@ class Teller:
     """Teller over a bank; see `sandbox.provider.Provider` for what the methods without underscore are."""
 
     name: ClassVar[str] = "teller"
-    credentials: ClassVar[Mapping[str, str]] = {}
+    credentials: ClassVar[Mapping[str, str]] = {"application_id": APPLICATION, "token_signing_key": SIGNING_KEY}
+    webhook_secrets: ClassVar[tuple[str, ...]] = SECRETS
+    pages: ClassVar[Mapping[str, str]] = {"connect_script": "/connect/connect.js"}
     page_parameter: ClassVar[str] = "from_id"
 
     def __init__(self, bank: Bank) -> None:
         self.bank = bank
+        self.hooks: Hooks | None = TellerHooks(self)
         self._sheets: Cache[tuple[str, int, int], _Sheet] = Cache(
             _SHEETS_BYTES, lambda sheet: 64 + sum(len(row) + 200 for row in sheet.rows)
         )
@@ -163,11 +176,12 @@ class Teller:
             Route(f"{account}/details", self._show_details),
             Route(rows, self._list_transactions),
             Route(f"{rows}/{{transaction_id}}", self._show_transaction),
+            *TellerConnect(self).routes(),
             Route("/{path:path}", self._nothing),
         ]
 
     def serves(self, customer: Customer) -> bool:
-        return True
+        return not self.bank.world.is_guest(customer) or self.bank.joined(customer)
 
     def token(self, scope: Scope) -> str | None:
         for name, value in scope["headers"]:
@@ -180,9 +194,9 @@ class Teller:
 
     def customer(self, token: str) -> Customer | None:
         customer = self.bank.world.find_customer(token.removeprefix("test_token_")[:18])
-        if customer is None or token != self._access_token(customer) or self.bank.dropped(customer):
+        if customer is None or not self.serves(customer) or self.bank.dropped(customer):
             return None
-        return customer
+        return customer if token == self._access_token(customer) else None
 
     def secrets(self, customer: Customer) -> dict[str, str]:
         return {"access_token": self._access_token(customer), "enrollment_id": self.connection_id(customer)}
@@ -192,7 +206,9 @@ class Teller:
 
     def find_connection(self, connection_id: str) -> Customer | None:
         customer = self.bank.world.find_customer(connection_id[4:22])
-        return customer if customer is not None and self.connection_id(customer) == connection_id else None
+        if customer is None or not self.serves(customer) or self.connection_id(customer) != connection_id:
+            return None
+        return customer
 
     def account_id(self, account: Account) -> str:
         return f"acc_{account.ref}{_TAIL}"
@@ -274,6 +290,19 @@ class Teller:
 
     def missing_certificate(self) -> tuple[int, bytes]:
         return 400, _error("bad_request", "Missing certificate: retry request using your Teller certificate")
+
+    def shown(self, account: Account, row: Row, day: int) -> bytes:
+        """A row as it is listed on that day."""
+        sheet = self._sheet(account, month_of(row.phase.day), day)
+        return sheet.rows[sheet.places[self.record_id(row.phase.ref)]]
+
+    def verified_on(self, account: Account) -> Verified | None:
+        """When and how the verification of the account's number ends; None where the bank needs none."""
+        if not self._habits(account).microdeposits:
+            return None
+        if account.kind == "credit":
+            return Verified(account.opens_on + 7, "expired")
+        return Verified(account.opens_on + 3, "completed")
 
     # The endpoints.
 

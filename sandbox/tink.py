@@ -8,7 +8,6 @@ consent and the list; errors have `errorCode` and `errorMessage`. A consent that
 
 import base64
 import binascii
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -27,9 +26,12 @@ from sandbox._months import first_of
 from sandbox.bank import Bank
 from sandbox.books import Row
 from sandbox.catalogue import Institution
+from sandbox.consent.tink import TinkLink
 from sandbox.faults import Fault
 from sandbox.provider import Refused, Rows, Shown
 from sandbox.truth import tell_accounts, tell_row
+from sandbox.webhooks.hook import Hooks
+from sandbox.webhooks.tink import SECRETS, TinkHooks
 from sandbox.world import Account, Customer
 
 LINK = "df05e4b379934cd09963197cc855bfe9"
@@ -46,7 +48,6 @@ _INSTITUTIONS = (
     Institution("ribeira", "Banco da Ribeira", "PT", "EUR", "0035"),
 )
 _TYPES = {"checking": "CHECKING", "savings": "SAVINGS", "credit_card": "CREDIT_CARD"}
-_MARKETS = frozenset(bank.country for bank in _INSTITUTIONS)
 _SHEETS_BYTES = 128 * 1024 * 1024
 _json = msgspec.json.Encoder()
 
@@ -98,6 +99,14 @@ class _Grant(NamedTuple):
     user: str | None
     scopes: frozenset[str]
     until: float
+    delegated: bool = False
+    """Whether it is Tink Link's to use, and nobody else's."""
+
+
+class _EndpointOrder(msgspec.Struct):
+    url: str
+    enabledEvents: list[str]  # noqa: N815 - Tink's name
+    description: str = ""
 
 
 @dataclass
@@ -131,12 +140,19 @@ class Tink:
 
     name: ClassVar[str] = "tink"
     credentials: ClassVar[Mapping[str, str]] = {"client_id": "sandbox-app", "client_secret": "sandbox-app-secret"}
+    webhook_secrets: ClassVar[tuple[str, ...]] = SECRETS
+    pages: ClassVar[Mapping[str, str]] = {"link_url": ""}
     page_parameter: ClassVar[str] = "pageToken"
+    markets: ClassVar[frozenset[str]] = frozenset(bank.country for bank in _INSTITUTIONS)
 
     def __init__(self, bank: Bank) -> None:
         self.bank = Bank(bank.world.branch("tink", _INSTITUTIONS), bank.clock)
+        self._endpoints = TinkHooks(self)
+        self.hooks: Hooks | None = self._endpoints
         self._handed = _Handed()
         self._users: set[str] = set()
+        self._logins: dict[str, list[int]] = {}
+        self._users_of: dict[int, str] = {}
         self._refreshes: dict[int, _Refresh] = {}
         self._tried: set[tuple[int, int]] = set()
         self._sheets: Cache[tuple[str, int, int], list[_Line]] = Cache(
@@ -157,11 +173,15 @@ class Tink:
             Route("/data/v2/accounts/{account_id}", self._show_account, methods=["GET"]),
             Route("/data/v2/accounts/{account_id}/balances", self._show_balances, methods=["GET"]),
             Route("/data/v2/transactions", self._list_transactions, methods=["GET"]),
+            Route("/events/v2/webhook-endpoints", self._list_endpoints, methods=["GET"]),
+            Route("/events/v2/webhook-endpoints", self._make_endpoint, methods=["POST"]),
+            Route("/events/v2/webhook-endpoints/{endpoint_id}", self._delete_endpoint, methods=["DELETE"]),
+            *TinkLink(self).routes(),
             Route("/{path:path}", self._nothing, methods=["GET", "POST", "DELETE"]),
         ]
 
     def serves(self, customer: Customer) -> bool:
-        return customer.index % 3 == 1
+        return (customer.index % 3 == 1 and not self.bank.world.is_guest(customer)) or self.bank.joined(customer)
 
     def token(self, scope: Scope) -> str | None:
         for name, value in scope["headers"]:
@@ -173,7 +193,7 @@ class Tink:
         grant = self._handed.tokens.get(token)
         if grant is None or grant.user is None or grant.until < self._now():
             return None
-        return self._owner(grant.user)
+        return next(iter(self._owners(grant.user)), None)
 
     def secrets(self, customer: Customer) -> dict[str, str]:
         return {
@@ -215,7 +235,7 @@ class Tink:
         return tell_accounts(self, customer, rows=rows)
 
     def tell_row(self, account: Account, row: Row) -> dict[str, Any]:
-        return tell_row(self, account, row) | {"date": date.fromordinal(self._booked_on(account, row))}
+        return tell_row(self, account, row) | {"date": date.fromordinal(self.booked_on(account, row))}
 
     def kind(self, kind: str) -> str:
         return "TRANSFER" if kind == "transfer" else "DEFAULT"
@@ -279,7 +299,7 @@ class Tink:
             case "authorization_code":
                 # A code is spent by the first who shows it.
                 found = self._handed.codes.pop(form.get("code", ""), None)
-                if found is None or found.until < self._now():
+                if found is None or found.until < self._now() or found.delegated:
                     raise _refusal(400, "INVALID_CODE", "The code is unknown, used or too old")
                 grant = found._replace(until=self._now() + LIFETIME)
             case other:
@@ -304,7 +324,7 @@ class Tink:
             raise _refusal(400, "INVALID_ACTOR", "actor_client_id must be Tink Link's client id")
         if not form.get("id_hint"):
             raise _refusal(400, "MISSING_ID_HINT", "id_hint is required")
-        return _answer({"code": self._code(self._named_user(form), _scopes(form))})
+        return _answer({"code": self._code(self._named_user(form), _scopes(form), delegated=True)})
 
     async def _create_user(self, request: Request) -> Response:
         if not request.headers.get("content-type", "").startswith("application/json"):
@@ -315,16 +335,16 @@ class Tink:
         except msgspec.DecodeError:
             raise _refusal(400, "BAD_REQUEST", "The body is no JSON object of texts") from None
         name = order.get("external_user_id", "")
-        if order.get("market") not in _MARKETS or not order.get("locale"):
+        if order.get("market") not in self.markets or not order.get("locale"):
             raise _refusal(400, "BAD_REQUEST", "market or locale is missing or unknown")
-        if not name or name in self._users or self._owner(name) is not None:
+        if not name or name in self._users or self._owners(name):
             raise _refusal(409, "USER_ALREADY_EXISTS", "A user of this external_user_id exists")
         self._users.add(name)
         return _answer({"external_user_id": name, "user_id": digest(32, "user", name)})
 
-    def _code(self, user: str, scopes: frozenset[str]) -> str:
+    def _code(self, user: str, scopes: frozenset[str], *, delegated: bool = False) -> str:
         code = self._mint("code")
-        self._handed.codes[code] = _Grant(user, scopes, self._now() + _CODE_LIFETIME)
+        self._handed.codes[code] = _Grant(user, scopes, self._now() + _CODE_LIFETIME, delegated)
         return code
 
     def _mint(self, what: str) -> str:
@@ -332,28 +352,49 @@ class Tink:
         return digest(40, self.bank.world.seed, what, self._handed.number)
 
     def _now(self) -> float:
-        """Seconds on a clock that a day's move carries along."""
-        return self.bank.day * 86400.0 + time.monotonic() + self.bank.clock.skipped
+        return self.bank.clock.now
 
     def _named_user(self, form: Mapping[str, str]) -> str:
         user_id, name = form.get("user_id"), form.get("external_user_id")
         if (user_id is None) == (name is None):
             raise _refusal(400, "BAD_REQUEST", "Give either user_id or external_user_id")
         if name is None:
-            world = self.bank.world
-            served = (one for one in map(world.customer, range(world.size)) if self.serves(one))
+            served = (one for one in self.bank.world.everyone() if self.serves(one))
             known = [*self._users, *map(self._external_user_id, served)]
             name = next((one for one in known if digest(32, "user", one) == user_id), "")
-        if name not in self._users and self._owner(name) is None:
+        if name not in self._users and not self._owners(name):
             raise _refusal(404, "USER_NOT_FOUND", "There is no such user")
         return name
 
     def _external_user_id(self, customer: Customer) -> str:
-        return f"user_{customer.ref}"
+        return self._users_of.get(customer.index, f"user_{customer.ref}")
 
-    def _owner(self, external_user_id: str) -> Customer | None:
-        customer = self.bank.world.find_customer(external_user_id.removeprefix("user_"))
-        return customer if customer is not None and self.serves(customer) else None
+    def _owners(self, external_user_id: str) -> list[Customer]:
+        """The logins of a user: his own if he is of the world, and those that were made as him in Tink Link."""
+        own = self.bank.world.find_customer(external_user_id.removeprefix("user_"))
+        found = [own] if own is not None and self.serves(own) else []
+        return found + [self.bank.world.customer(index) for index in self._logins.get(external_user_id, [])]
+
+    def code_user(self, code: str) -> str | None:
+        """The user as whom Tink Link acts with a delegated code; None for a code that is none, or is over."""
+        grant = self._handed.codes.get(code)
+        return grant.user if grant is not None and grant.delegated and grant.until >= self._now() else None
+
+    def spend_code(self, code: str) -> str | None:
+        """As `code_user`, for the last time."""
+        user = self.code_user(code)
+        self._handed.codes.pop(code, None)
+        return user
+
+    def give_code(self, customer: Customer, scopes: frozenset[str]) -> str:
+        """A code for a token of the customer's, which the application may exchange."""
+        return self._code(self._external_user_id(customer), scopes)
+
+    def assign(self, customer: Customer, user: str) -> None:
+        """Make the customer's credentials those of a user."""
+        self._users_of[customer.index] = user
+        if customer.index not in {one.index for one in self._owners(user)}:
+            self._logins.setdefault(user, []).append(customer.index)
 
     def _require(self, request: Request, scope: str, *, user: bool = True) -> str:
         """The user of the request's token (nobody for the application's), which must have this scope."""
@@ -367,8 +408,8 @@ class Tink:
     # Consents.
 
     async def _list_consents(self, request: Request) -> Response:
-        customer = self._owner(self._require(request, "provider-consents:read"))
-        consents = [] if customer is None else list(self._consents(customer))
+        owners = self._owners(self._require(request, "provider-consents:read"))
+        consents = [consent for customer in owners for consent in self._consents(customer)]
         wanted = request.query_params.get("credentialsId")
         return _answer({"providerConsents": [one for one in consents if wanted in (None, one["credentialsId"])]})
 
@@ -383,6 +424,7 @@ class Tink:
         if refresh.day != self.bank.day:
             refresh.day, refresh.times = self.bank.day, 0
         refresh.times, refresh.running = refresh.times + 1, True
+        self._endpoints.announce(self._endpoints.refreshed(customer, "OPERATION_SOURCE_API"))
         return Response(status_code=204)
 
     async def _delete_consent(self, request: Request) -> Response:
@@ -390,9 +432,9 @@ class Tink:
         return Response(status_code=204)
 
     def _consenting(self, request: Request, scope: str) -> Customer:
-        owner = self._owner(self._require(request, scope))
+        owners = {one.index for one in self._owners(self._require(request, scope))}
         customer = self.find_connection(request.path_params["credentials_id"])
-        if customer is None or owner is None or owner.index != customer.index or self.bank.dropped(customer):
+        if customer is None or customer.index not in owners or self.bank.dropped(customer):
             raise _refusal(404, "CREDENTIALS_NOT_FOUND", "There are no such credentials")
         return customer
 
@@ -411,6 +453,19 @@ class Tink:
                 "sessionExtendable": False,
                 "accountIds": account_ids[:1],
             }
+        consent = self.consent(customer)
+        refresh = self._refreshes.get(customer.index)
+        if refresh is not None and refresh.running:
+            consent["status"], refresh.running = "UPDATING", False
+        yield consent
+
+    def user(self, customer: Customer) -> dict[str, str]:
+        """The customer as a user of Tink's."""
+        name = self._external_user_id(customer)
+        return {"userId": digest(32, "user", name), "externalUserId": name}
+
+    def consent(self, customer: Customer) -> dict[str, Any]:
+        """The customer's consent as it stands after the last refresh."""
         outage = self.bank.broken(customer)
         status, kind, reason, expiry = "UPDATED", "", "", self._ends_on(customer)
         if outage is not None:
@@ -421,9 +476,6 @@ class Tink:
             if not ran_out or tried:
                 fallback = outage.reason if outage.reason.isupper() else "SESSION_EXPIRED"
                 status, kind, reason = _STATES.get(outage.reason, (fallback, "", ""))
-        refresh = self._refreshes.get(customer.index)
-        if refresh is not None and refresh.running:
-            status, refresh.running = "UPDATING", False
         seen = outage.as_of if outage is not None else self.bank.day
         consent: dict[str, Any] = {
             "credentialsId": self.connection_id(customer),
@@ -432,7 +484,7 @@ class Tink:
             "statusUpdated": _millis(self._refreshed_at(customer, seen)),
             "sessionExpiryDate": _millis(_noon(expiry)),
             "sessionExtendable": customer.institution.country == "GB",
-            "accountIds": account_ids,
+            "accountIds": [self.account_id(account) for account in self._visible(customer)],
         }
         if kind:
             consent["detailedError"] = {
@@ -440,19 +492,43 @@ class Tink:
                 "displayMessage": "The bank said no.",
                 "details": {"reason": reason, "retryable": kind == "PROVIDER_ERROR"},
             }
-        yield consent
+        return consent
 
     def _ends_on(self, customer: Customer) -> int:
         """The day on which a sound session ends; the customer extends it in time."""
         since = self.bank.sound_since(customer)
         return since + _CONSENT_DAYS * ((self.bank.day - since) // _CONSENT_DAYS + 1)
 
+    # Webhook endpoints.
+
+    async def _list_endpoints(self, request: Request) -> Response:
+        self._require(request, "webhook-endpoints", user=False)
+        return _answer({"webhookEndpoints": self._endpoints.endpoints(), "nextPageToken": ""})
+
+    async def _make_endpoint(self, request: Request) -> Response:
+        self._require(request, "webhook-endpoints", user=False)
+        try:
+            order = msgspec.json.decode(await request.body(), type=_EndpointOrder)
+        except msgspec.DecodeError as error:
+            raise _refusal(400, "BAD_REQUEST", f"The body is no webhook endpoint: {error}") from None
+        if not order.enabledEvents or not set(order.enabledEvents) <= set(self._endpoints.kinds):
+            raise _refusal(400, "BAD_REQUEST", f"enabledEvents must be of {', '.join(self._endpoints.kinds)}")
+        made = self._endpoints.add(order.url, order.enabledEvents, order.description)
+        if made is None:
+            raise _refusal(409, "WEBHOOK_ENDPOINT_ALREADY_EXISTS", "This URL is registered for one of these events")
+        return _answer(made)
+
+    async def _delete_endpoint(self, request: Request) -> Response:
+        self._require(request, "webhook-endpoints", user=False)
+        if not self._endpoints.remove(request.path_params["endpoint_id"]):
+            raise _refusal(404, "WEBHOOK_ENDPOINT_NOT_FOUND", "There is no such webhook endpoint")
+        return Response(status_code=204)
+
     # Accounts and transactions.
 
     async def _list_accounts(self, request: Request) -> Response:
-        customer = self._owner(self._require(request, "accounts:read"))
+        accounts = self._accounts_of(self._require(request, "accounts:read"))
         query = request.query_params
-        accounts = [] if customer is None else self._visible(customer)
         if wanted := query.getlist("idIn"):
             accounts = [one for one in accounts if self.account_id(one) in wanted]
         if kinds := query.getlist("typesIn"):
@@ -486,9 +562,8 @@ class Tink:
         return _answer({"accountId": self.account_id(account), "refreshed": refreshed, "balances": found})
 
     async def _list_transactions(self, request: Request) -> Response:
-        customer = self._owner(self._require(request, "transactions:read"))
+        accounts = self._accounts_of(self._require(request, "transactions:read"))
         query = request.query_params
-        accounts = [] if customer is None else self._visible(customer)
         if wanted := query.getlist("accountIdIn"):
             accounts = [one for one in accounts if self.account_id(one) in wanted]
         start = _day(query.get("bookedDateGte"), "bookedDateGte")
@@ -516,6 +591,9 @@ class Tink:
     async def _nothing(self, _: Request) -> Response:
         raise _refusal(404, "NOT_FOUND", "There is nothing at this path")
 
+    def _accounts_of(self, user: str) -> list[Account]:
+        return [account for customer in self._owners(user) for account in self._visible(customer)]
+
     def _visible(self, customer: Customer) -> list[Account]:
         """The accounts that Tink has of this customer's connection, as of the last refresh."""
         outage = self.bank.broken(customer)
@@ -524,9 +602,8 @@ class Tink:
         return [one for one in accounts if self.bank.closed(one) is None and one.opens_on <= last]
 
     def _find_account(self, request: Request, scope: str) -> Account:
-        owner = self._owner(self._require(request, scope))
         account_id = request.path_params["account_id"]
-        for account in self._visible(owner) if owner is not None else ():
+        for account in self._accounts_of(self._require(request, scope)):
             if self.account_id(account) == account_id:
                 return account
         raise Refused(*self.account_closed(""))
@@ -584,7 +661,7 @@ class Tink:
             amount *= 10 ** (scale - 2)
         return {"currencyCode": account.currency, "value": {"scale": str(scale), "unscaledValue": str(amount)}}
 
-    def _booked_on(self, account: Account, row: Row) -> int:
+    def booked_on(self, account: Account, row: Row) -> int:
         """A posted row's day, or the one on which a pending row is expected to be booked."""
         if row.phase.posted:
             return row.phase.day
@@ -605,13 +682,13 @@ class Tink:
     def _make_sheet(self, account: Account, month: int, day: int) -> list[_Line]:
         account_id, lines = self.account_id(account), []
         for row in self.bank.books.rows(account, month, day):
-            on = self._booked_on(account, row)
+            on = self.booked_on(account, row)
             lines.append(_Line((on, row.movement.order, account.ref), on, self._row(account, account_id, row)))
         return lines
 
     def _row(self, account: Account, account_id: str, row: Row) -> bytes:
         movement, phase, enriched, _ = row
-        habits, booked = self._habits(account), date.fromordinal(self._booked_on(account, row)).isoformat()
+        habits, booked = self._habits(account), date.fromordinal(self.booked_on(account, row)).isoformat()
         moved = date.fromordinal(min(phase.day, movement.phases[0].day)).isoformat()
         dates = {"booked": booked, "transaction": moved, "value": booked}
         if phase.posted and not habits.dated:

@@ -5,7 +5,7 @@ money moved (`books`). A customer is made when asked for, so a world of ten thou
 of a world are those of any larger one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -16,6 +16,10 @@ from sandbox._dice import Dice, digest, spell, unspell
 from sandbox._months import first_of, month_of
 
 CHECKING, SAVINGS, CARD = 1, 2, 3
+GUESTS = 4
+"""So many people more there are than customers: two businesses and two persons who have not connected anything yet."""
+MOST = 32**4 - GUESTS
+"""The most customers that ids can name."""
 QUIET_DAYS = 12
 """So long before it closes an account has no movement any more, so all its rows have come to rest."""
 _BREAKS = (
@@ -66,7 +70,7 @@ class Customer:
 
 
 class World:
-    """All customers of a seed.
+    """All customers of a seed, and a few guests: people like them, who are nobody's customers before they sign in.
 
     `busy`: about how many card takings a day the first customer's checking account carries besides, to make an account
     of any size.
@@ -84,8 +88,8 @@ class World:
         branch: str = "",
         institutions: Sequence[catalogue.Institution] = catalogue.INSTITUTIONS,
     ) -> None:
-        if customers < 1 or customers > 32**4:
-            raise ValueError(f"expected 1 to {32**4} customers, got {customers}")
+        if customers < 1 or customers > MOST:
+            raise ValueError(f"expected 1 to {MOST} customers, got {customers}")
         self._people = seed
         self._institutions = institutions
         self.seed = f"{seed}/{branch}" if branch else seed
@@ -108,14 +112,22 @@ class World:
         opening = date.fromordinal(self.opening)
         return World(self._people, self.size, opening, branch=name, institutions=institutions)
 
+    def everyone(self) -> Iterator[Customer]:
+        """The customers and the guests."""
+        return map(self.customer, range(self.size + GUESTS))
+
+    def is_guest(self, customer: Customer) -> bool:
+        """Whether this is one of the guests."""
+        return customer.index >= self.size
+
     def customer(self, index: int) -> Customer:
-        """The customer of an index, 0 up to `size`."""
+        """The customer of an index, 0 up to `size`; from there on the guests."""
         return self._customers.get(index, lambda: self._make_customer(index))
 
     def find_customer(self, ref: str) -> Customer | None:
         """The customer whose connection has this ref."""
         index = unspell(ref[:4])
-        if index is None or index >= self.size:
+        if index is None or index >= self.size + GUESTS:
             return None
         found = self.customer(index)
         return found if found.ref == ref else None
@@ -173,7 +185,7 @@ class World:
     def find_account(self, ref: str, day: int) -> Account | None:
         """The account of this ref if it has been opened by `day`."""
         index, slot = unspell(ref[:4]), unspell(ref[4:7])
-        if index is None or slot is None or index >= self.size:
+        if index is None or slot is None or index >= self.size + GUESTS:
             return None
         customer = self.customer(index)
         choices = self.standing(customer) if slot < 12 else (self.pot(customer, slot),)

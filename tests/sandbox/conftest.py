@@ -79,3 +79,13 @@ def own_client() -> Iterator[Client]:
         client = Client(server)
         with closing(client.http):
             yield client
+
+
+@pytest.fixture
+def short_client() -> Iterator[Client]:
+    """A client of a sandbox of its own with a history of two months, which is quickly told."""
+    world = sandbox.World.of(seed=1, customers=12, years=0, today=TODAY)
+    with sandbox.Server(world, sandbox.Clock(TODAY)) as server:
+        client = Client(server)
+        with closing(client.http):
+            yield client

@@ -17,6 +17,11 @@ KINGSWELL, COPPERFIELD, EUROCARD, SANDBOX, COPPERFIELD_2, LUNDGREN = 1, 2, 4, 5,
 """The customer of this index is at this bank."""
 
 
+def sign_in(user: str) -> dict[str, str]:
+    """The form of who signs in and allows it."""
+    return {"user": user, "password": "password", "decision": "allow"}
+
+
 class Api:
     """Plain HTTP to GoCardless as the application, and to the control endpoints."""
 
@@ -151,8 +156,10 @@ def test_a_requisition_is_made_followed_once_and_deleted(api: Api) -> None:
     made = api.post("/requisitions/", asked).json()
     assert (made["status"], made["accounts"], api.post("/requisitions/", asked).status_code) == ("CR", [], 400)
     path = f"/requisitions/{made['id']}/"
-    followed = api.http.get(made["link"], params={"customer": "customer-00008"})
-    assert (followed.status_code, followed.headers["location"]) == (302, "http://127.0.0.1:9/back?x=1&ref=mine")
+    assert api.http.get(made["link"]).status_code == 200
+    assert (api.get(path).json()["status"], api.get(path).json()["accounts"]) == ("GC", [])
+    followed = api.http.post(made["link"], data=sign_in("customer-00008"))
+    assert (followed.status_code, followed.headers["location"]) == (303, "http://127.0.0.1:9/back?x=1&ref=mine")
     linked = api.get(path).json()
     assert (linked["status"], linked["accounts"]) == ("LN", api.accounts(COPPERFIELD_2))
     assert api.get(f"/agreements/enduser/{made['agreement']}/").json()["accepted"].startswith("2026-03-01")
@@ -161,7 +168,8 @@ def test_a_requisition_is_made_followed_once_and_deleted(api: Api) -> None:
     assert (api.get(path).status_code, api.get(f"/agreements/enduser/{made['agreement']}/").status_code) == (404, 404)
 
     declined = api.post("/requisitions/", {**asked, "reference": "other", "agreement": None}).json()
-    assert "error=UserCancelledSession" in api.http.get(f"{declined['link']}?decline=1").headers["location"]
+    cancelled = api.http.post(declined["link"], data={"decision": "cancel"})
+    assert "error=UserCancelledSession" in cancelled.headers["location"]
     assert api.get(f"/requisitions/{declined['id']}/").json()["status"] == "RJ"
 
 
@@ -327,7 +335,7 @@ def test_the_official_client_reads_and_connects(api: Api) -> None:
         reference_id="r",
         max_historical_days=90,
     )
-    assert api.http.get(session.link).status_code == 302
+    assert api.http.post(session.link, data=sign_in("customer-00003")).status_code == 303
     assert client.requisition.get_requisition_by_id(session.requisition_id)["status"] == "LN"
 
 

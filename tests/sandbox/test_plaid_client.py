@@ -9,10 +9,18 @@ import plaid
 import pytest
 from plaid.api.plaid_api import PlaidApi
 from plaid.model.accounts_get_request import AccountsGetRequest
+from plaid.model.country_code import CountryCode
 from plaid.model.item_get_request import ItemGetRequest
+from plaid.model.item_public_token_exchange_request import ItemPublicTokenExchangeRequest
+from plaid.model.item_webhook_update_request import ItemWebhookUpdateRequest
+from plaid.model.link_token_create_request import LinkTokenCreateRequest
+from plaid.model.link_token_create_request_user import LinkTokenCreateRequestUser
+from plaid.model.products import Products
+from plaid.model.sandbox_public_token_create_request import SandboxPublicTokenCreateRequest
 from plaid.model.transactions_get_request import TransactionsGetRequest
 from plaid.model.transactions_get_request_options import TransactionsGetRequestOptions
 from plaid.model.transactions_sync_request import TransactionsSyncRequest
+from plaid.model.webhook_verification_key_get_request import WebhookVerificationKeyGetRequest
 
 import sandbox
 
@@ -21,7 +29,7 @@ TODAY = dt.date(2026, 3, 1)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[sandbox.Server]:
-    world = sandbox.World.of(seed=1, customers=12, years=1, today=TODAY)
+    world = sandbox.World.of(seed=1, customers=12, years=0, today=TODAY)
     with sandbox.Server(world, sandbox.Clock(TODAY)) as serving:
         yield serving
 
@@ -78,3 +86,29 @@ def test_the_client_reads_an_error(api: PlaidApi) -> None:
         api.accounts_get(AccountsGetRequest(access_token="access-sandbox-nobody"))
     assert refused.value.status == 400
     assert '"error_code":"INVALID_ACCESS_TOKEN"' in refused.value.body
+
+
+def test_the_client_links_an_item_and_reads_the_key_of_its_webhooks(server: sandbox.Server, api: PlaidApi) -> None:
+    order = LinkTokenCreateRequest(
+        client_name="x",
+        language="en",
+        country_codes=[CountryCode("US")],
+        user=LinkTokenCreateRequestUser(client_user_id="u"),
+        products=[Products("transactions")],
+        webhook="http://127.0.0.1:1/",
+    )
+    made = api.link_token_create(order)
+    assert made.link_token.startswith("link-sandbox-")
+    assert made.expiration.date() in {TODAY, TODAY + dt.timedelta(days=1)}
+    public = api.sandbox_public_token_create(
+        SandboxPublicTokenCreateRequest(institution_id="ins_910003", initial_products=[Products("transactions")])
+    )
+    given = api.item_public_token_exchange(ItemPublicTokenExchangeRequest(public_token=public.public_token))
+    item = api.item_webhook_update(
+        ItemWebhookUpdateRequest(access_token=given.access_token, webhook="http://127.0.0.1:1/")
+    )
+    assert (item.item.item_id, item.item.webhook) == (given.item_id, "http://127.0.0.1:1/")
+    receiver = {"provider": "plaid", "url": "http://127.0.0.1:1/"}
+    kid = httpx.post(f"{server.control_url}/webhooks", json=receiver).json()["key_id"]
+    key = api.webhook_verification_key_get(WebhookVerificationKeyGetRequest(key_id=kid)).key
+    assert (key.kid, key.alg, key.crv, key.expired_at) == (kid, "ES256", "P-256", None)

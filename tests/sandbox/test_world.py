@@ -67,5 +67,5 @@ def test_any_72_days_see_accounts_appear_and_close_and_connections_break(start: 
 
 
 def test_a_world_of_a_size_that_ids_cannot_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected 1 to 1048576 customers, got 0"):
+    with pytest.raises(ValueError, match="expected 1 to 1048572 customers, got 0"):
         World(1, 0, OPENING)
