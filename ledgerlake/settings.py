@@ -3,6 +3,7 @@
 Every field is one variable of the table in docs/reference/settings.md, which is generated from here.
 """
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ledgerlake.errors import UsageError
+
+COUNTRIES = r"^[A-Z]{2}(,[A-Z]{2})*$"
+"""Countries by their ISO codes, comma separated."""
 
 
 class Settings(BaseSettings):
@@ -49,29 +53,149 @@ class Settings(BaseSettings):
     snapshot_days: int = Field(
         7, ge=1, description="How many days a published snapshot can be read and rolled back to."
     )
-    event_days: int = Field(30, ge=1, description="How many days Dagster's event log and finished runs are kept.")
+    event_days: int = Field(
+        30, ge=1, description="How many days Dagster's event log, finished runs and webhook events are kept."
+    )
+    console_port: int | None = Field(
+        None, ge=1, le=65535, description="The console's port on loopback; 3100, or the next that is free, when unset."
+    )
+    census_requests: int = Field(
+        20,
+        ge=0,
+        description="How many requests a day the census may make for one connection, to count again at the source; "
+        "0 switches it off, which is a finding.",
+    )
+    census_days: int = Field(
+        30, ge=1, description="In how many days the census has counted all of a connection's history once."
+    )
+    console_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]+$",
+        description="The console's address as browsers see it; with https its cookies are secure. Loopback and its port when unset.",
+    )
+    metrics_public: bool = Field(
+        False,
+        description="Whether /metrics of the console answers everybody; else it takes an API token of the scope read.",
+    )
+    connect_name: str = Field(
+        "Ledgerlake",
+        min_length=1,
+        max_length=30,
+        description="Your company's name as customers read it where they connect an account; at most 30 characters.",
+    )
+    oidc_issuer: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="OpenID Connect: the identity provider's issuer. Unset, operators sign in by name and password.",
+    )
+    oidc_client_id: str | None = Field(None, description="OpenID Connect: the console's client id.")
+    oidc_client_secret: SecretStr | None = Field(None, description="OpenID Connect: the console's client secret.")
+    oidc_scope: str = Field("openid profile email", description="OpenID Connect: the scopes that are asked for.")
+    oidc_groups_claim: str = Field("groups", description="OpenID Connect: the claim that lists somebody's groups.")
+    oidc_admin_groups: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="OpenID Connect: groups whose members are admins, comma separated."
+    )
+    oidc_support_groups: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="OpenID Connect: groups whose members are support, comma separated."
+    )
+    oidc_viewer_groups: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="OpenID Connect: groups whose members are viewers; everybody who signs in when unset."
+    )
+    verify_hours: int = Field(
+        36, ge=1, description="How many hours may pass without a whole verification before that is a finding."
+    )
+    silent_days: int = Field(
+        3, ge=1, description="How many days no sync of a connection may come to its end before that is a finding."
+    )
+    publish_hours: int = Field(
+        24, ge=1, description="How many hours a record may wait from the store into the lake before that is a finding."
+    )
+    sustain_hours: int = Field(
+        24, ge=0, description="A finding that comes back within so many hours of its closing is not announced again."
+    )
+    severe_amount: Decimal = Field(
+        Decimal(10_000),
+        gt=0,
+        description="Money at risk, in any one currency, from which a finding is one degree more severe.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="What is logged on stderr.")
 
+    teller_enabled: bool = Field(
+        True,
+        description="Teller: whether its connections are called; `ledgerlake pause --provider teller` also stops running syncs.",
+    )
     teller_url: str = Field("https://api.teller.io", pattern=r"^https?://", description="Teller's base URL.")
     teller_certificate: Path | None = Field(
         None, description="Teller: the application's client certificate, a PEM file."
     )
     teller_private_key: Path | None = Field(None, description="Teller: the certificate's private key, a PEM file.")
+    teller_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Teller: the signing secrets of webhooks, comma separated; without one its deliveries are refused.",
+    )
+    teller_application_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Teller: the application's id; with it customers connect by link.",
+    )
+    teller_environment: Literal["sandbox", "development", "production"] = Field(
+        "production", description="Teller: the environment in which customers enroll."
+    )
+    teller_token_signing_key: str | None = Field(
+        None,
+        description="Teller: the application's token signing key (a public key, base64), which proves enrollments; "
+        "without it customers cannot connect by link.",
+    )
+    teller_connect_script: str = Field(
+        "https://cdn.teller.io/connect/connect.js",
+        pattern=r"^https?://",
+        description="Teller: the script of Teller Connect.",
+    )
     teller_requests_per_second: float = Field(
         100, gt=0, description="Teller: the application's budget of requests, over all connections."
+    )
+    plaid_enabled: bool = Field(
+        True,
+        description="Plaid: whether its connections are called; `ledgerlake pause --provider plaid` also stops running syncs.",
     )
     plaid_url: str = Field("https://production.plaid.com", pattern=r"^https?://", description="Plaid's base URL.")
     plaid_client_id: SecretStr | None = Field(None, description="Plaid: the application's client id.")
     plaid_secret: SecretStr | None = Field(None, description="Plaid: the application's secret of that environment.")
+    plaid_link_script: str = Field(
+        "https://cdn.plaid.com/link/v2/stable/link-initialize.js",
+        pattern=r"^https?://",
+        description="Plaid: the script of Plaid Link.",
+    )
+    plaid_countries: str = Field(
+        "US,CA", pattern=COUNTRIES, description="Plaid: the countries whose banks customers find, comma separated."
+    )
     plaid_requests_per_second: float = Field(
         40, gt=0, description="Plaid: the application's budget of requests, over all connections."
     )
 
+    tink_enabled: bool = Field(
+        True,
+        description="Tink: whether its connections are called; `ledgerlake pause --provider tink` also stops running syncs.",
+    )
     tink_url: str = Field("https://api.tink.com", pattern=r"^https?://", description="Tink's base URL.")
     tink_client_id: SecretStr | None = Field(None, description="Tink: the application's client id.")
     tink_client_secret: SecretStr | None = Field(None, description="Tink: the application's client secret.")
+    tink_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Tink: the secrets of its webhook endpoints, comma separated; without one its deliveries are refused.",
+    )
+    tink_link_url: str = Field("https://link.tink.com", pattern=r"^https?://", description="Tink: where Tink Link is.")
+    tink_markets: str = Field(
+        "GB,DE,FR,ES,IT,NL,SE,FI,DK,NO,PT,AT,BE,IE,PL",
+        pattern=COUNTRIES,
+        description="Tink: the markets that customers choose from, comma separated.",
+    )
     tink_requests_per_second: float = Field(
         20, gt=0, description="Tink: the application's budget of requests, over all connections."
+    )
+    gocardless_enabled: bool = Field(
+        True,
+        description="GoCardless: whether its connections are called; `ledgerlake pause --provider gocardless` also stops running syncs.",
     )
     gocardless_url: str = Field(
         "https://bankaccountdata.gocardless.com/api/v2",
@@ -84,11 +208,35 @@ class Settings(BaseSettings):
     gocardless_secret_key: SecretStr | None = Field(
         None, description="GoCardless: the key of the application's user secret."
     )
+    gocardless_countries: str = Field(
+        "GB,DE,FR,ES,IT,NL,SE,FI,DK,NO,PT,AT,BE,IE,PL",
+        pattern=COUNTRIES,
+        description="GoCardless: the countries whose banks customers choose from, comma separated.",
+    )
     gocardless_requests_per_second: float = Field(
         5, gt=0, description="GoCardless: the application's budget of requests, over all connections."
     )
 
+    stripe_enabled: bool = Field(
+        True,
+        description="Stripe: whether its connections are called; `ledgerlake pause --provider stripe` also stops running syncs.",
+    )
     stripe_url: str = Field("https://api.stripe.com", pattern=r"^https?://", description="Stripe's base URL.")
+    stripe_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Stripe: the signing secrets of its webhook endpoints, comma separated; without one its deliveries are refused.",
+    )
+    stripe_connect_url: str = Field(
+        "https://connect.stripe.com", pattern=r"^https?://", description="Stripe: where Stripe Connect's OAuth is."
+    )
+    stripe_client_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Stripe: the platform's client id, `ca_…`; unset, customers connect by a restricted key of theirs only.",
+    )
+    stripe_secret_key: SecretStr | None = Field(
+        None, description="Stripe: the platform's secret key, with which accounts that came by Stripe Connect are read."
+    )
     stripe_requests_per_second: float = Field(
         100, gt=0, description="Stripe: the budget of requests, over all connections."
     )
@@ -104,10 +252,18 @@ class Settings(BaseSettings):
     )
     aws_region: str = Field("us-east-1", validation_alias="AWS_REGION", description="S3 region.")
 
-    @field_validator("secret_keys", mode="before")
+    @field_validator(
+        *("secret_keys", "teller_webhook_secrets", "tink_webhook_secrets", "stripe_webhook_secrets"),
+        *("oidc_admin_groups", "oidc_support_groups", "oidc_viewer_groups"),
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    def enabled(self, provider: str) -> bool:
+        """Whether the settings let that provider be called."""
+        return bool(getattr(self, f"{provider}_enabled"))
 
     @field_validator("home")
     @classmethod

@@ -38,11 +38,12 @@ _EMPTY_AGAIN = 3
 
 @dataclass(frozen=True)
 class Range:
-    """What a sync reads: what is new, or everything since a day again, or everything again."""
+    """What a sync reads: what is new, or everything since a day again, or everything again; of all accounts, or of those."""
 
     today: date
     since: date | None = None
     full: bool = False
+    accounts: frozenset[str] | None = None
 
     @property
     def mode(self) -> str:
@@ -77,6 +78,10 @@ class Tally:
             return None
         others = len(self.errors) - 1 if self.fatal is None else 0
         return worst.message + (f" (and {others} more)" if others > 0 else "")
+
+
+class Stopped(Exception):  # noqa: N818 - somebody asked for it
+    """The connection is no longer to be called, by the state that it has by now. What was committed stays."""
 
 
 def outcome_of(error: ConnectorError) -> Outcome:
@@ -117,7 +122,11 @@ class Reader:
         self._uncommitted: list[tuple[str, Counts]] = []
 
     async def read(self) -> None:
-        """Read all that is due. A ConnectorError ends up in the tally; one of scope provider is raised, too."""
+        """Read all that is due. A ConnectorError ends up in the tally; one of scope provider is raised, too.
+
+        Raises:
+            Stopped: the connection or its provider was paused, and this was the next page.
+        """
         try:
             accounts = await self._accounts()
             for stream in self._connector.streams:
@@ -133,6 +142,8 @@ class Reader:
         """All accounts' streams: one account that fails does not stop the others, a bank that is down does."""
         down = 0
         for account in accounts:
+            if self._span.accounts is not None and account.id not in self._span.accounts:
+                continue
             for stream in self._connector.streams:
                 if stream.scope != "account" or stream.name not in account.streams:
                     continue
@@ -310,6 +321,8 @@ class Reader:
                 self.tally.add(stream, counts)
                 self._stored(counts)
             self._uncommitted.clear()
+        if not self._writer.called:
+            raise Stopped
 
     async def _due(self, stream: Stream, account: Account | None) -> bool:
         if self._span.full or stream.every_days == 0:
@@ -324,15 +337,24 @@ class Reader:
         return row is None or row[0] is None or (self._span.today - row[0]).days >= stream.every_days
 
     async def _cursor(self, stream: Stream, account_id: str | None) -> tuple[dict[str, object] | None, bool]:
-        """The stored cursor, and whether it is that of a first read which has not come to its end."""
+        """The stored cursor, and whether it is that of a first read which has not come to its end.
+
+        Raises Stopped, for a read may cost requests before it has a page to stop at.
+        """
         cursor = await self._postgres.execute(
             """
             SELECT cursor, cursor IS NOT NULL AND read_on IS NULL
-            FROM ledgerlake.cursors WHERE connection_id = %s AND stream = %s AND account_id = %s
+            FROM ledgerlake.connection_states
+            LEFT JOIN ledgerlake.cursors
+                ON cursors.connection_id = connection_states.connection_id AND stream = %s AND account_id = %s
+            WHERE connection_states.connection_id = %s AND connection_states.state = 'active'
             """,
-            (self._connection.connection_id, stream.name, account_id or ""),
+            (stream.name, account_id or "", self._connection.connection_id),
         )
-        return await cursor.fetchone() or (None, False)
+        row = await cursor.fetchone()
+        if row is None:
+            raise Stopped
+        return row
 
     async def _institution(self, accounts: list[Account]) -> None:
         """The institution is the provider's to name: the first account that names one does."""

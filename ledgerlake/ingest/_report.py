@@ -13,7 +13,8 @@ Outcome = Literal[
     "retry",  # the provider was busy, down or broken: the next sync goes on where this one ended
     "bad_data",  # an answer was not what the protocol says
     "busy",  # another sync of the connection was running
-    "skipped",  # it was not called, by its state
+    "skipped",  # it was not called, by its state, its provider's, or the settings
+    "paused",  # it, or its provider, was paused meanwhile: it stopped at a page, and the next sync goes on from there
     "failed",  # a fault of ours
 ]
 
@@ -88,8 +89,8 @@ class SyncReport:
 
     @property
     def failed(self) -> tuple[ConnectionResult, ...]:
-        """Those that somebody has to look at; a connection that was skipped by its state is not among them."""
-        return tuple(one for one in self.connections if one.outcome not in {"done", "skipped"})
+        """Those that somebody has to look at; a connection that somebody chose not to call is not among them."""
+        return tuple(one for one in self.connections if one.outcome not in {"done", "skipped", "paused"})
 
     @property
     def broken(self) -> tuple[ConnectionResult, ...]:

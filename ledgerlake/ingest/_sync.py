@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from connectors import PROVIDERS, Client, ClientConfig, ConnectorError, Misconfigured
 from ledgerlake.errors import LedgerlakeError, ServerError, UsageError
-from ledgerlake.ingest._reader import Range, Reader, Tally, outcome_of
+from ledgerlake.ingest._reader import Range, Reader, Stopped, Tally, outcome_of
 from ledgerlake.ingest._report import ConnectionResult, Counts, Event, Outcome, Progress, SyncReport
 from ledgerlake.ingest._writer import Writer
-from ledgerlake.settings import Settings
+from ledgerlake.settings import Settings, variable
 from ledgerlake.store import Connection, Store, Vault
 
 _log = structlog.get_logger(__name__)
@@ -29,6 +29,7 @@ async def sync(
     *,
     providers: Sequence[str] | None = None,
     connections: Sequence[str] | None = None,
+    accounts: Sequence[str] | None = None,
     since: dt.date | None = None,
     full: bool = False,
     today: dt.date | None = None,
@@ -36,8 +37,8 @@ async def sync(
 ) -> SyncReport:
     """Fetch what is new from every active connection, or from those providers and connections.
 
-    `since` reads everything dated that day or later again, `full` everything; neither moves a cursor. `today` is the
-    day it is, for windows and readings. Connections that were never synced come first.
+    `since` reads everything dated that day or later again, `full` everything; neither moves a cursor. `accounts` are the
+    provider's ids of those whose own streams are read, by default all. `today` is the day it is, for windows and readings. Connections that were never synced come first.
 
     Raises:
         UsageError: an unknown provider or connection.
@@ -51,11 +52,14 @@ async def sync(
         if connection_id not in {one.connection_id for one in chosen}:
             raise UsageError(f"There is no connection {connection_id}; `ledgerlake connections` lists them.")
     chosen.sort(key=lambda one: (one.last_synced_at is not None, one.last_synced_at, one.connection_id))
-    span = Range(today or dt.datetime.now(dt.UTC).date(), since, full)
+    span = Range(
+        today or dt.datetime.now(dt.UTC).date(), since, full, frozenset(accounts) if accounts is not None else None
+    )
     started = time.monotonic()
     run = _Run(store, Vault.of(settings), span, settings, len(chosen), progress)
+    run.off = switched_off(store, settings)
     async with AsyncExitStack() as stack:
-        for provider in {one.provider for one in chosen if one.state == "active"}:
+        for provider in {one.provider for one in chosen if one.state == "active"} - run.off.keys():
             try:
                 run.clients[provider] = await stack.enter_async_context(Client(client_config(settings, provider)))
             except ConnectorError as error:
@@ -75,41 +79,24 @@ async def sync(
 
 
 def client_config(settings: Settings, provider: str) -> ClientConfig:
-    """How to call that provider, by the settings."""
-    match provider:
-        case "teller":
-            return ClientConfig(
-                base_url=settings.teller_url,
-                certificate=settings.teller_certificate,
-                private_key=settings.teller_private_key,
-                requests_per_second=settings.teller_requests_per_second,
-            )
-        case "plaid":
-            return ClientConfig(
-                base_url=settings.plaid_url,
-                requests_per_second=settings.plaid_requests_per_second,
-                credentials=_given(client_id=settings.plaid_client_id, secret=settings.plaid_secret),
-            )
-        case "stripe":
-            return ClientConfig(base_url=settings.stripe_url, requests_per_second=settings.stripe_requests_per_second)
-        case "gocardless":
-            return ClientConfig(
-                base_url=settings.gocardless_url,
-                requests_per_second=settings.gocardless_requests_per_second,
-                credentials=_given(secret_id=settings.gocardless_secret_id, secret_key=settings.gocardless_secret_key),
-            )
-        case "tink":
-            return ClientConfig(
-                base_url=settings.tink_url,
-                requests_per_second=settings.tink_requests_per_second,
-                credentials=_given(client_id=settings.tink_client_id, client_secret=settings.tink_client_secret),
-            )
-    raise UsageError(f"There is no provider {provider}; known: {', '.join(sorted(PROVIDERS))}.")
+    """How to call that provider, by the settings that begin with its name; those that are secret are its credentials."""
+    if provider not in PROVIDERS:
+        raise UsageError(f"There is no provider {provider}; known: {', '.join(sorted(PROVIDERS))}.")
+    given = {name.removeprefix(f"{provider}_"): value for name, value in settings if name.startswith(f"{provider}_")}
+    return ClientConfig(
+        base_url=given["url"],
+        certificate=given.get("certificate"),
+        private_key=given.get("private_key"),
+        requests_per_second=given["requests_per_second"],
+        credentials={name: value for name, value in given.items() if isinstance(value, SecretStr)},
+    )
 
 
-def _given(**credentials: SecretStr | None) -> dict[str, SecretStr]:
-    """Those of the application's credentials that are set."""
-    return {name: secret for name, secret in credentials.items() if secret is not None}
+def switched_off(store: Store, settings: Settings) -> dict[str, str]:
+    """The providers that are not to be called at all, by the settings or by `ledgerlake pause --provider`, and why."""
+    off = {name: f"{variable(f'{name}_enabled')} is false" for name in PROVIDERS if not settings.enabled(name)}
+    paused = {name: one for name, one in store.providers().items() if one.state == "paused"}
+    return off | {name: f"all of {name}: {one.reason}" for name, one in paused.items()}
 
 
 @dataclass
@@ -124,6 +111,7 @@ class _Run:
     progress: Progress | None
     clients: dict[str, Client] = field(default_factory=dict)
     stopped: dict[str, ConnectorError] = field(default_factory=dict)
+    off: dict[str, str] = field(default_factory=dict)
     finished: int = 0
     records: int = 0
 
@@ -145,6 +133,8 @@ class _Run:
         result = ConnectionResult(connection.connection_id, connection.customer_id, connection.provider, "skipped")
         if connection.state != "active":
             return replace(result, error=_why(connection.state, connection.reason))
+        if (off := self.off.get(connection.provider)) is not None:
+            return replace(result, error=_why("paused", off))
         if (stop := self.stopped.get(connection.provider)) is not None:
             return replace(result, outcome=outcome_of(stop), error=stop.message)
         started = time.monotonic()
@@ -155,7 +145,7 @@ class _Run:
                 return replace(result, outcome="busy", error="another sync of it has been running for 30 s")
             # It may be another connection by now: another sync of it, or a person, has just let it go.
             if (refused := await _refused(postgres, connection)) is not None:
-                return replace(result, error=refused)
+                return replace(result, error=_why(*refused))
             if (stop := self.stopped.get(connection.provider)) is not None:
                 return replace(result, outcome=outcome_of(stop), error=stop.message)
             result = await self._locked(connection, postgres, result)
@@ -190,6 +180,8 @@ class _Run:
             self.stopped.setdefault(connection.provider, stop)
         except ConnectorError:
             pass  # it is in the tally
+        except Stopped:
+            outcome, error = await self._stopped(postgres, connection)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except Exception as bug:
@@ -207,18 +199,26 @@ class _Run:
         await _end(postgres, sync_id, result)
         return result
 
+    async def _stopped(self, postgres: AsyncConnection, connection: Connection) -> tuple[Outcome, str]:
+        """What came of a sync that a change of state stopped, and the state's own words."""
+        state, reason = await _refused(postgres, connection) or ("paused", "it was paused, and resumed since")
+        match state:
+            case "needs_reauth" | "gone":
+                return state, reason or _why(state, reason)
+        return "paused", _why(state, reason)
+
 
 def _why(state: str, reason: str | None) -> str:
     return f"{state}: {reason or 'no reason was given'}"
 
 
-async def _refused(postgres: AsyncConnection, connection: Connection) -> str | None:
-    """Why the connection is not to be called, by its state at this moment."""
+async def _refused(postgres: AsyncConnection, connection: Connection) -> tuple[str, str | None] | None:
+    """The state for which the connection is not to be called at this moment, its own or its provider's, and its reason."""
     cursor = await postgres.execute(
-        "SELECT state, reason FROM ledgerlake.connections WHERE connection_id = %s", (connection.connection_id,)
+        "SELECT state, reason FROM ledgerlake.connection_states WHERE connection_id = %s", (connection.connection_id,)
     )
     state, reason = await cursor.fetchone() or ("gone", "it was deleted")
-    return None if state == "active" else _why(state, reason)
+    return None if state == "active" else (state, reason)
 
 
 async def _lock(postgres: AsyncConnection, connection_id: str, seconds: int = 30) -> bool:
@@ -284,9 +284,12 @@ async def _end(postgres: AsyncConnection, sync_id: int, result: ConnectionResult
                 """
                 UPDATE ledgerlake.connections
                 SET state = %(state)s, reason = %(reason)s, state_since = now(), revision = revision + 1
-                WHERE connection_id = %(id)s AND state = 'active'
+                WHERE connection_id = %(id)s AND state = 'active' AND NOT EXISTS (
+                    SELECT FROM ledgerlake.secrets JOIN ledgerlake.syncs USING (connection_id)
+                    WHERE sync_id = %(sync)s AND secrets.updated_at > syncs.started_at  -- repaired meanwhile
+                )
                 """,
-                {"id": result.connection_id, "state": result.outcome, "reason": result.error},
+                {"id": result.connection_id, "state": result.outcome, "reason": result.error, "sync": sync_id},
             )
         elif result.outcome == "done":
             await postgres.execute(

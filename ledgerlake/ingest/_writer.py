@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -141,7 +142,10 @@ revised AS (
     FROM counted
     WHERE connection_id = %(connection)s AND (%(revise)s OR new > 0 OR changed > 0 OR EXISTS (SELECT FROM aside WHERE fresh))
 )
-SELECT new, changed, foreign_owners FROM counted
+SELECT new, changed, foreign_owners, EXISTS (
+    SELECT FROM ledgerlake.connection_states WHERE connection_id = %(connection)s AND state = 'active'
+)
+FROM counted
 """
 )
 
@@ -258,7 +262,7 @@ class Writer:
     ) -> None:
         self._connection = connection
         self._bucket = bucket
-        self._pages = 0
+        self._pages = self._committed = 0
         self._open: AsyncExitStack | None = None
         self._held: str | None = None
         self._scopes: dict[str, _Scope] = {}
@@ -268,6 +272,8 @@ class Writer:
         """What the store holds as current in the scope of the complete read since `watch`, and the read did not show."""
         self.anonymous = False
         """Whether that read brought a broken record that does not tell its id, and so may be any of the missing."""
+        self.called = True
+        """Whether the connection was still to be called when the last page was written."""
 
     async def prepare(self) -> None:
         register(self._connection)
@@ -288,7 +294,9 @@ class Writer:
         """
         scope = await self._scope(page.stream)
         if self._open is None and _is_one_statement(page, scope):
-            return await self._page(page, account_id, scope)
+            counts = await self._page(page, account_id, scope)
+            self._committed = self._pages
+            return counts
         if self._open is None:
             self._open = AsyncExitStack()
             await self._open.enter_async_context(self._connection.transaction())
@@ -300,6 +308,7 @@ class Writer:
         if page.commit:
             transaction, self._open = self._open, None
             await transaction.aclose()
+            self._committed = self._pages
         return counts
 
     async def roll_back(self) -> None:
@@ -307,6 +316,7 @@ class Writer:
         if self._open is not None:
             transaction, self._open = self._open, None
             await transaction.__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
+            self._pages = self._committed  # receipts are numbered without a gap: one that is missing shows
 
     async def remove(self, stream: str, ids: Sequence[str]) -> Counts:
         """Mark those records as no longer shown by the provider; nothing is deleted."""
@@ -342,12 +352,12 @@ class Writer:
         rows = columns(records)
         cursor_text = None if page.cursor is None else json.dumps(page.cursor)
         waits = page.complete is not None and page.complete.doubt == "read_again" and scope.watching
-        self._pages += 1
-        new, changed, foreign = await self._one(
+        page_number = self._pages + 1
+        new, changed, foreign, self.called = await self._one(
             self._sql(_MERGE, page.stream),
             {
                 **rows,
-                "page": self._pages,
+                "page": page_number,
                 "stream": page.stream,
                 "account": account_id,
                 "request": page.request,
@@ -364,6 +374,7 @@ class Writer:
                 "reading": self._reading[0],
             },
         )
+        self._pages = page_number
         if records and scope.quarantined:
             await self._release(page.stream, rows)
         scope.quarantined = scope.quarantined or bool(foreign)
@@ -455,7 +466,7 @@ class Writer:
             self._whose,
         )
 
-    async def _one(self, query: sql.Composed, parameters: dict[str, object]) -> tuple[int, ...]:
+    async def _one(self, query: sql.Composed, parameters: dict[str, object]) -> tuple[Any, ...]:
         cursor = await self._connection.execute(query, {**self._whose, **parameters}, prepare=True)
         row = await cursor.fetchone()
         assert row is not None
@@ -475,7 +486,7 @@ def ids_hash(ids: Iterable[str]) -> uuid.UUID:
 
 
 def _hash(payload: bytes) -> uuid.UUID:
-    return uuid.UUID(bytes=hashlib.blake2b(payload, digest_size=16).digest())
+    return uuid.UUID(bytes=hashlib.sha256(payload).digest()[:16])
 
 
 def _is_one_statement(page: Page, scope: _Scope) -> bool:

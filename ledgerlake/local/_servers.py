@@ -29,6 +29,20 @@ class S3:
     secret_key: str | None = field(repr=False)
     region: str
 
+    @classmethod
+    def named(cls, settings: Settings) -> "S3 | None":
+        """The one that the settings name, whether it answers or not; None where they leave it to the embedded one."""
+        if settings.s3_url is None:
+            return None
+        access, secret = settings.aws_access_key_id, settings.aws_secret_access_key
+        return cls(
+            settings.s3_url,
+            settings.aws_endpoint_url_s3,
+            access.get_secret_value() if access else None,
+            secret.get_secret_value() if secret else None,
+            settings.aws_region,
+        )
+
     @property
     def bucket(self) -> str:
         return urlsplit(self.url).netloc
@@ -161,15 +175,7 @@ def servers(settings: Settings) -> Iterator[Servers]:
             postgres_url = settings.postgres_url.get_secret_value()
         else:
             postgres_url = _postgres.url(settings.home, states["postgres"])
-        if settings.s3_url is not None:
-            access, secret = settings.aws_access_key_id, settings.aws_secret_access_key
-            s3 = S3(
-                settings.s3_url,
-                settings.aws_endpoint_url_s3,
-                access.get_secret_value() if access else None,
-                secret.get_secret_value() if secret else None,
-                settings.aws_region,
-            )
+        if (s3 := S3.named(settings)) is not None:
             s3.check()
         else:
             own = _s3.keys(settings.home)

@@ -4,9 +4,20 @@ Belongs here: the schema and its migrations, connections and their secrets, read
 belong here: how records are merged (``ingest``) and what becomes of them (``lake``).
 """
 
-from ledgerlake.store._connections import Connection, State
+from ledgerlake.store._connections import Connection, Provider, State
 from ledgerlake.store._migrate import Position, migrate, position, require_current
 from ledgerlake.store._store import Store, bucket_of
 from ledgerlake.store._vault import Vault
 
-__all__ = ["Connection", "Position", "State", "Store", "Vault", "bucket_of", "migrate", "position", "require_current"]
+__all__ = [
+    "Connection",
+    "Position",
+    "Provider",
+    "State",
+    "Store",
+    "Vault",
+    "bucket_of",
+    "migrate",
+    "position",
+    "require_current",
+]

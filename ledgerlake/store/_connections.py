@@ -8,6 +8,16 @@ State = Literal["active", "needs_reauth", "paused", "gone"]
 
 
 @dataclass(frozen=True)
+class Provider:
+    """A provider that was ever paused as a whole. While it is, none of its connections is called, whatever its state."""
+
+    provider: str
+    state: Literal["active", "paused"]
+    reason: str | None
+    state_since: dt.datetime
+
+
+@dataclass(frozen=True)
 class Connection:
     """A connection as the store holds it, without its secrets.
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import psycopg
 from psycopg.rows import class_row
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 
 from ledgerlake.errors import UsageError
 from ledgerlake.store import _migrate
-from ledgerlake.store._connections import Connection, State
+from ledgerlake.store._connections import Connection, Provider, State
 from ledgerlake.store._vault import Vault
 
 
@@ -57,11 +58,10 @@ class Store:
         """Add a connection, or give a known one new secrets and make it active again; True when it is new.
 
         Raises:
-            UsageError: the provider's consent is already another customer's.
+            UsageError: the provider's consent is already another customer's, or a newer one has replaced it.
         """
-        connection_id = connection_id_of(provider, external_id)
-        ciphertext = vault.seal(connection_id, secrets)
         with self.connect() as connection, connection.transaction():
+            connection_id = self._known_as(connection, provider, external_id)
             row = connection.execute(
                 """
                 INSERT INTO ledgerlake.connections (connection_id, customer_id, provider, external_id, bucket)
@@ -78,14 +78,85 @@ class Store:
                 raise UsageError(
                     f"{provider} {external_id} is already connected for another customer; a consent belongs to one customer."
                 )
+            self._keep(connection, connection_id, vault.seal(connection_id, secrets))
+        return self.connection(connection_id), bool(row[1])
+
+    def renew_connection(
+        self, vault: Vault, connection_id: str, *, external_id: str, secrets: Mapping[str, SecretStr]
+    ) -> Connection:
+        """Give a connection the new consent of its customer: it is active, and its records and cursors stay.
+
+        Raises:
+            UsageError: there is no such connection, or the consent is another one's.
+        """
+        provider = self.connection(connection_id).provider
+        with self.connect() as connection, connection.transaction():
+            holder = self._known_as(connection, provider, external_id)
+            if holder != connection_id and self._exists(connection, holder):
+                raise UsageError(f"{provider} {external_id} is already {holder}. Nothing was changed.")
             connection.execute(
                 """
-                INSERT INTO ledgerlake.secrets (connection_id, ciphertext) VALUES (%s, %s)
-                ON CONFLICT (connection_id) DO UPDATE SET ciphertext = excluded.ciphertext, updated_at = now()
+                UPDATE ledgerlake.connections
+                SET external_id = %(new)s, state = 'active', reason = NULL, revision = revision + 1,
+                    state_since = CASE WHEN state = 'active' THEN state_since ELSE now() END,
+                    former_ids = CASE WHEN external_id = %(new)s THEN former_ids ELSE former_ids || external_id END
+                WHERE connection_id = %(id)s
                 """,
-                (connection_id, ciphertext),
+                {"id": connection_id, "new": external_id},
             )
-        return self.connection(connection_id), bool(row[1])
+            self._keep(connection, connection_id, vault.seal(connection_id, secrets))
+        return self.connection(connection_id)
+
+    @staticmethod
+    def _known_as(connection: psycopg.Connection, provider: str, external_id: str) -> str:
+        """The id of the connection of that consent: the one that has it, else what a new one would get.
+
+        Raises UsageError for a consent that a newer one has replaced.
+        """
+        row = connection.execute(
+            """
+            SELECT connection_id, external_id FROM ledgerlake.connections
+            WHERE provider = %(provider)s AND (external_id = %(consent)s OR %(consent)s = ANY (former_ids))
+            ORDER BY external_id = %(consent)s DESC
+            FOR UPDATE
+            """,
+            {"provider": provider, "consent": external_id},
+        ).fetchone()
+        if row is None:
+            return connection_id_of(provider, external_id)
+        if row[1] != external_id:
+            raise UsageError(
+                f"{provider} {external_id} was replaced by {row[1]}, which the customer of {row[0]} signed later. "
+                "Nothing was changed."
+            )
+        return str(row[0])
+
+    @staticmethod
+    def _exists(connection: psycopg.Connection, connection_id: str) -> bool:
+        query = "SELECT FROM ledgerlake.connections WHERE connection_id = %s"
+        return connection.execute(query, (connection_id,)).fetchone() is not None
+
+    @staticmethod
+    def _keep(connection: psycopg.Connection, connection_id: str, ciphertext: bytes) -> None:
+        connection.execute(
+            """
+            INSERT INTO ledgerlake.secrets (connection_id, ciphertext) VALUES (%s, %s)
+            ON CONFLICT (connection_id) DO UPDATE SET ciphertext = excluded.ciphertext, updated_at = now()
+            """,
+            (connection_id, ciphertext),
+        )
+
+    def account_ids(self, connection_id: str, *, state: Literal["open"] | None = None) -> set[str]:
+        """The provider's ids of the accounts that a connection ever had, or of those in that state."""
+        with self.connect() as connection:
+            rows = connection.execute(
+                """
+                SELECT account_id FROM ledgerlake.accounts
+                WHERE connection_id = %(id)s AND (%(state)s::text IS NULL OR state = %(state)s)
+                """,
+                {"id": connection_id, "state": state},
+            )
+            return {account_id for (account_id,) in rows}
 
     def connection(self, connection_id: str) -> Connection:
         """That connection. Raises UsageError when there is none."""
@@ -124,6 +195,33 @@ class Store:
                 WHERE connection_id = %(id)s AND (state <> %(state)s OR reason IS DISTINCT FROM %(reason)s)
                 """,
                 {"id": connection_id, "state": state, "reason": reason},
+            )
+
+    def providers(self) -> dict[str, Provider]:
+        """The providers that were ever paused as a whole; one that is not here is active."""
+        with self.connect() as connection, connection.cursor(row_factory=class_row(Provider)) as cursor:
+            cursor.execute("SELECT provider, state, reason, state_since FROM ledgerlake.providers ORDER BY provider")
+            return {one.provider: one for one in cursor.fetchall()}
+
+    def pause_provider(self, provider: str, reason: str) -> None:
+        """Stop calling a provider: a running sync of it stops at its next page, and none begins until it is resumed."""
+        self._set_provider(provider, "paused", reason)
+
+    def resume_provider(self, provider: str) -> None:
+        """Call a provider again; each connection goes on where it stopped, in the state that it has."""
+        self._set_provider(provider, "active", None)
+
+    def _set_provider(self, provider: str, state: str, reason: str | None) -> None:
+        with self.connect() as connection:
+            connection.execute(
+                """
+                INSERT INTO ledgerlake.providers AS known (provider, state, reason)
+                VALUES (%(provider)s, %(state)s, %(reason)s)
+                ON CONFLICT (provider) DO UPDATE
+                SET state = excluded.state, reason = excluded.reason,
+                    state_since = CASE WHEN known.state = excluded.state THEN known.state_since ELSE now() END
+                """,
+                {"provider": provider, "state": state, "reason": reason},
             )
 
     def rotate_secrets(self, vault: Vault) -> int:

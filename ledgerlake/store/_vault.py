@@ -3,6 +3,7 @@
 Plaintexts live only in ``SecretStr``: printing, logging, raising or serialising one shows asterisks.
 """
 
+import hmac
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Vault:
     """Encrypts and decrypts a connection's secrets. The first key encrypts, all of them decrypt."""
 
     def __init__(self, keys: tuple[SecretStr, ...]) -> None:
+        self._keys = keys
         try:
             self._fernet = MultiFernet([Fernet(key.get_secret_value()) for key in keys])
         except ValueError:
@@ -66,6 +68,13 @@ class Vault:
         if sealed.connection_id != connection_id:
             raise LedgerlakeError(f"The secrets stored for {connection_id} belong to another connection.")
         return {name: SecretStr(value) for name, value in sealed.secrets.items()}
+
+    def derived(self, purpose: str) -> list[bytes]:
+        """A key for that purpose of each of the vault's keys, the first one's first: for signing, with rotation."""
+        return [
+            hmac.digest(key.get_secret_value().encode(), f"ledgerlake {purpose}".encode(), "sha256")
+            for key in self._keys
+        ]
 
     def rotate(self, ciphertext: bytes) -> bytes:
         """The same secrets under the first key. Raises LedgerlakeError where no key decrypts them."""

@@ -3,10 +3,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 
 from ledgerlake.errors import SchemaError, ServerError
 from ledgerlake.store import Store, Vault, migrate, position, require_current
+from ledgerlake.store._migrate import _SCRIPTS
 
 ROW = """
     INSERT INTO raw.teller_transactions (bucket, connection_id, record_id, pending, payload, hash, version, sync_id,
@@ -30,6 +32,11 @@ def test_a_store_with_data_goes_up_down_and_up_again(empty_postgres_url: str, va
     assert migrate(empty_postgres_url, buckets=4, to="base")[1] is None
     assert migrate(empty_postgres_url, buckets=4) == (None, newest)
     assert store.connections() == []
+
+
+def test_the_versions_are_those_that_alembic_finds(empty_postgres_url: str) -> None:
+    scripts = ScriptDirectory(str(_SCRIPTS))
+    assert position(empty_postgres_url).known == tuple(script.revision for script in scripts.walk_revisions())
 
 
 def _migrate(url: str) -> tuple[str | None, str | None]:
