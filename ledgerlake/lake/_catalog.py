@@ -12,6 +12,7 @@ disagree with its own message, whatever crashes, and an older snapshot carries t
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 
 import msgspec
 import psycopg
@@ -41,12 +42,16 @@ _TYPES = {
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What is visible of one build: these models, in these buckets, of these revisions of the store."""
+    """What is visible of one build: these models, in these buckets, of these revisions of the store.
+
+    `at`: whatever was stamped before it was visible to the build; what was stamped later may not have been.
+    """
 
     build_id: str
     fingerprint: str
     models: tuple[str, ...]
     revisions: dict[int, int]
+    at: datetime | None = None
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,11 +65,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     def published(self) -> dict[tuple[str, int], tuple[str, int, str]]:
         """(model, bucket) -> (build, revision, fingerprint)."""
         return {
-            (model, bucket): (part.build_id, revision, part.fingerprint)
-            for part in self.parts
-            for model in part.models
-            for bucket, revision in part.revisions.items()
+            place: (part.build_id, part.revisions[place[1]], part.fingerprint) for place, part in self.places().items()
         }
+
+    def places(self) -> dict[tuple[str, int], Part]:
+        """(model, bucket) -> the build that it is of."""
+        return {(model, bucket): part for part in self.parts for model in part.models for bucket in part.revisions}
 
     def with_part(self, new: Part) -> tuple[Part, ...]:
         """The parts once `new` is published over them."""
@@ -97,6 +103,21 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class DataFile:
+    """A published Parquet file as the catalog knows it: its rows, and its bytes."""
+
+    path: str
+    rows: int
+    size: int
+
+    @property
+    def bucket(self) -> int | None:
+        """The bucket that its name tells; None of a table over all customers."""
+        stem = PurePosixPath(self.path).stem
+        return int(stem) if stem.isdigit() else None
+
+
+@dataclass(frozen=True)
 class Table:
     """A published table: its columns with their DuckDB types, and its files, named by their buckets.
 
@@ -104,8 +125,12 @@ class Table:
     """
 
     columns: tuple[tuple[str, str], ...]
-    files: tuple[str, ...]
+    data: tuple[DataFile, ...]
     foreign: bool
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(file.path for file in self.data)
 
 
 def require_own(tables: Mapping[Name, Table]) -> None:
@@ -169,7 +194,8 @@ class Catalog:
             ).fetchall()
             files = connection.execute(
                 f"""
-                select schema_name, table_name, f.path, f.path_is_relative or d.delete_file_id is not null
+                select schema_name, table_name, f.path, f.record_count, f.file_size_bytes,
+                       f.path_is_relative or d.delete_file_id is not null
                 from {METADATA_SCHEMA}.ducklake_schema s
                 join {METADATA_SCHEMA}.ducklake_table t using (schema_id)
                 join {METADATA_SCHEMA}.ducklake_data_file f using (table_id)
@@ -182,8 +208,8 @@ class Catalog:
         return {
             name: Table(
                 tuple((column, _duckdb_type(kind)) for *table, column, kind in columns if tuple(table) == name),
-                tuple(path for *table, path, _ in files if tuple(table) == name),
-                any(foreign for *table, _, foreign in files if tuple(table) == name),
+                tuple(DataFile(path, rows, size) for *table, path, rows, size, _ in files if tuple(table) == name),
+                any(foreign for *table, _, _, _, foreign in files if tuple(table) == name),
             )
             for name in _names(columns)
         }

@@ -5,7 +5,7 @@ Belongs here: the order of things in a build. Does not belong here: how each of 
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +13,14 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from ledgerlake.errors import UsageError
-from ledgerlake.lake._catalog import Catalog, Snapshot
+from ledgerlake.lake._catalog import NOTHING, Catalog, Name, Record, Snapshot, Table
 from ledgerlake.lake._errors import BuildFailed, PublishFailed
 from ledgerlake.lake._plan import Ground, Plan, ground, new_build_id
 from ledgerlake.lake._project import PROJECT, Model, absent, fingerprint, models
 from ledgerlake.lake._publish import Cleaned, Moved, Publisher, build_prefix
-from ledgerlake.lake._query import Answer, query
+from ledgerlake.lake._query import Answer, query, relation
 from ledgerlake.lake._runner import ModelResult, Outcome, Progress, TestResult, run
-from ledgerlake.lake._session import attach_lake, attach_postgres, session
+from ledgerlake.lake._session import attach_postgres, session, use_s3
 from ledgerlake.local import Servers
 from ledgerlake.settings import Settings
 from ledgerlake.store import Store
@@ -52,21 +52,41 @@ class Status:
 
 @dataclass(frozen=True)
 class Reading:
-    """The store and the lake at one instant: `duck` has them attached read-only as `pg` and `lake`.
+    """The store and the lake at one instant: `duck` has PostgreSQL attached read-only as `pg`, and reads the lake's files.
 
     Whoever reads PostgreSQL pins the instant in each transaction: ``SET TRANSACTION SNAPSHOT postgres_snapshot``.
-    `snapshot` is the lake's; while nothing is published it is None, and there is no `lake`.
+
+    Attributes:
+        snapshot: the lake's newest; None while nothing is published.
+        behind: the buckets whose published tables are not what the store and the dbt project say now.
+        revisions: of each bucket, the sum of its connections' revisions: a part of the record has the ones it was built of.
+        record: what the snapshot says of itself.
+        tables: what the snapshot is made of. `relation` gives one as SQL.
+        snapshots: every commit of Ledgerlake that can be read, the newest first.
     """
 
     duck: DuckDBPyConnection
     snapshot: int | None
     postgres_snapshot: str
     behind: frozenset[int]
+    revisions: Mapping[int, int]
+    record: Record
+    tables: Mapping[Name, Table]
+    snapshots: Sequence[Snapshot]
+
+    def relation(self, name: Name, without: Collection[str] = ()) -> str:
+        """A SELECT in parentheses of a published table, by its files: ten times as fast as by the catalog.
+
+        Args:
+            without: paths of files that are left out.
+        """
+        return relation(self.tables[name], without)
 
 
 @dataclass
 class _Note:
     snapshot: int | None = None
+    models: tuple[ModelResult, ...] = ()
 
 
 class Lake:
@@ -119,6 +139,7 @@ class Lake:
                 try:
                     with self._noted(plan) as note:
                         outcome = run(plan, select, progress, self._project)
+                        note.models = outcome.models
                         _audit(outcome)
                         note.snapshot = snapshot = self._publisher.publish(plan, outcome.files, code)
                 except Moved:
@@ -160,12 +181,20 @@ class Lake:
         """Store and lake side by side, for comparing them; the buckets that are behind cannot be."""
         with ground(self._where.postgres_url) as now, session(self._settings) as duck:
             known = self.snapshots()
-            newest = known[0].id if known else None
+            newest = self._catalog.newest() if known else None
             attach_postgres(duck, self._where.postgres_url)
-            if newest is not None:
-                attach_lake(duck, self._where, read_only=True, snapshot=newest)
+            use_s3(duck, self._where.s3)
             behind = frozenset(self._dirty(now, fingerprint(self._project)))
-            yield Reading(duck, newest, now.snapshot, behind)
+            yield Reading(
+                duck,
+                newest,
+                now.snapshot,
+                behind,
+                now.revisions,
+                next((one.record for one in known if newest is not None and one.id <= newest), NOTHING),
+                self._catalog.tables(newest) if newest is not None else {},
+                known,
+            )
 
     def snapshots(self) -> list[Snapshot]:
         """Every commit that can be read and rolled back to, the newest first."""
@@ -206,7 +235,15 @@ class Lake:
             error = str(raised)
             raise
         finally:
-            with store.connect() as connection:
+            with store.connect() as connection, connection.transaction():
+                with connection.cursor() as cursor:
+                    cursor.executemany(
+                        """
+                        insert into ledgerlake.build_models (build_id, model, seconds, rows, files)
+                        values (%s, %s, %s, %s, %s)
+                        """,
+                        [(plan.build_id, one.name, one.seconds, one.rows, len(one.files)) for one in note.models],
+                    )
                 connection.execute(
                     """
                     update ledgerlake.builds set ended_at = now(), outcome = %s, snapshot_id = %s, error = %s
@@ -225,7 +262,8 @@ class Lake:
 
     def _dirty(self, now: Ground, code: str) -> list[int]:
         known = self._catalog.snapshots()
-        names = models(self._project).keys() - {model.name for model in self._absent(now)}
+        all_models = models(self._project).values()
+        names = [one.name for one in all_models if one.provider is None or one.provider in now.providers]
         published = known[0].record.published() if known else {}
         return [
             bucket

@@ -29,6 +29,8 @@ class Ground:
     """The sum of the revisions of each bucket's connections, for every bucket of the store."""
     providers: frozenset[str] = frozenset()
     """Those that have a connection."""
+    at: datetime | None = None
+    """Whatever was stamped before is visible: when the oldest transaction began that was open at that instant."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ def ground(postgres_url: str) -> Iterator[Ground]:
         SchemaError: there is no store yet.
     """
     with Store(postgres_url).connect() as connection:
+        # Before the snapshot is taken: whoever began earlier than this, and is not among them, is visible in it.
+        (at,) = connection.execute(
+            """
+            select least(now(), min(xact_start)) from pg_stat_activity
+            where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()
+            """
+        ).fetchone() or (None,)
         connection.execute("begin isolation level repeatable read, read only")
         connection.execute("set local idle_in_transaction_session_timeout = 0")
         try:
@@ -91,6 +100,7 @@ def ground(postgres_url: str) -> Iterator[Ground]:
             snapshot,
             {int(bucket): int(revision) for bucket, revision in rows},
             frozenset(provider for (provider,) in providers),
+            at,
         )
 
 

@@ -12,6 +12,9 @@ import yaml  # type: ignore[import-untyped]
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 
+# The parser in C reads the contracts ten times as fast.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 _CODE = {".sql", ".yml", ".yaml", ".csv", ".py"}
 _WRITTEN_BY_DBT = {"target", "logs", "dbt_packages"}
 
@@ -47,7 +50,7 @@ def models(project: Path = PROJECT) -> dict[str, Model]:
             (column["name"], column.get("data_type", "varchar")) for column in model.get("columns", ())
         )
         for path in (*folder.rglob("*.yml"), *folder.rglob("*.yaml"))
-        for model in (yaml.safe_load(path.read_text()) or {}).get("models", ())
+        for model in (yaml.load(path.read_text(), _LOADER) or {}).get("models", ())  # noqa: S506 - a safe loader
     }
     found = {}
     for path in sorted(folder.rglob("*.sql")):

@@ -62,6 +62,7 @@ class Publisher:
             fingerprint,
             tuple(sorted({file.model for file in files})),
             {bucket: plan.ground.revisions[bucket] for bucket in plan.buckets},
+            plan.ground.at,
         )
         whole = set(plan.buckets) == set(plan.ground.revisions)
         with self._lake() as lake:

@@ -126,12 +126,19 @@ def _make_sources(conn: DuckDBPyConnection, plan: Plan) -> None:
         f"""
         create view raw.quarantine as from pg.raw.quarantine where {buckets};
         create view ledgerlake.connections as from pg.ledgerlake.connections where {buckets};
-        create view ledgerlake.accounts as
-        select connections.bucket, accounts.*
-        from pg.ledgerlake.accounts as accounts
-        inner join ledgerlake.connections as connections on accounts.connection_id = connections.connection_id
+        create view ledgerlake.findings as from pg.ledgerlake.findings;
+        create view ledgerlake.verifications as from pg.ledgerlake.verifications;
         """
     )
+    for table in ("accounts", "syncs", "verification_results"):
+        conn.execute(
+            f"""
+            create view ledgerlake.{table} as
+            select connections.bucket, of_connection.*
+            from pg.ledgerlake.{table} as of_connection
+            inner join ledgerlake.connections as connections on of_connection.connection_id = connections.connection_id
+            """
+        )
 
 
 def _make_published(conn: DuckDBPyConnection, plan: Plan) -> None:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,15 +126,7 @@ def books(postgres_url: str) -> Iterator[Callable[..., Book]]:
         yield connect
 
 
-def share_parsed_project(settings: Settings, shared: Path) -> None:
-    """Parse the project once for all tests of this process."""
-    parsed = shared / f"dbt-{os.getpid()}"
-    parsed.mkdir(exist_ok=True)
-    settings.home.mkdir()
-    (settings.home / "dbt").symlink_to(parsed)
-
-
 @pytest.fixture
-def lake(postgres_url: str, s3: S3, settings: Settings, shared: Path) -> Lake:
-    share_parsed_project(settings, shared)
+def lake(postgres_url: str, s3: S3, settings: Settings, parsed: Path) -> Lake:
+    shutil.copytree(parsed, settings.home / "dbt")
     return Lake(Servers(postgres_url, s3), settings)

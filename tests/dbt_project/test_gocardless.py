@@ -52,7 +52,7 @@ def test_accounts_are_what_metadata_and_details_tell_of_them(books, lake: Lake) 
     account(book, "loan", name="Loan", displayName="My loan", currency="GBP", cashAccountType="LOAN")
     account(book, "odd", currency="GBP", cashAccountType="XXXX")
 
-    lake.build(buckets=[1])
+    lake.build(buckets=[1], select="+dim_accounts")
 
     columns = "provider_account_id, name, kind, subtype, currency, status, institution_name"
     assert rows(lake, f"select {columns} from dim_accounts order by 1") == [
@@ -81,7 +81,7 @@ def test_transactions_are_signed_from_the_holders_side_in_their_own_currency(boo
     transaction(book, "card", "purchase", "42.47", "SEK", additionalInformation="Shop")
     transaction(book, "card", "payment", "-100", "SEK")
 
-    lake.build(buckets=[1])
+    lake.build(buckets=[1], select="+fct_transactions")
 
     columns = "provider_transaction_id, status, value_on, amount, currency, description, counterparty"
     assert rows(lake, f"select {columns} from fct_transactions order by 1") == [
@@ -109,7 +109,7 @@ def test_a_reading_is_one_row_by_the_preferred_types_in_the_accounts_currency(bo
     balance(book, "info", ("information", "5", "EUR"))
     balance(book, "nowhere", ("expected", "5", "EUR"))
 
-    lake.build(buckets=[1])
+    lake.build(buckets=[1], select="+fct_balances +excluded_records")
 
     assert rows(lake, "select account_key, as_of, booked, available, currency from fct_balances order by 1") == [
         ("con_1:a", dt.date(2026, 1, 31), Decimal("-3.00000001"), Decimal("2.5"), "EUR"),
@@ -143,3 +143,28 @@ def test_what_is_left_out_says_why(books, lake: Lake) -> None:
         ("transactions", "b:homeless", "unknown_account"),
     ]
     assert rows(lake, "select provider_transaction_id from fct_transactions") == [("a:kept",)]
+
+
+def test_an_account_that_was_closed_before_it_was_read_has_no_currency_and_warns_nobody(books: Any, lake: Lake) -> None:
+    book = books(provider="gocardless")
+    account(book, "pot")
+    book.state("pot", "closed")
+    account(book, "current", currency="GBP")
+
+    report = lake.build(buckets=[1])
+
+    assert rows(lake, "select provider_account_id, status, currency from dim_accounts order by 1") == [
+        ("current", "open", "GBP"),
+        ("pot", "closed", None),
+    ]
+    assert [one.name for one in report.tests if one.status not in {"passed", "skipped"}] == []
+
+
+def test_an_open_account_without_a_currency_is_a_warning(books: Any, lake: Lake) -> None:
+    account(books(provider="gocardless"), "bare")
+
+    report = lake.build(buckets=[1])
+
+    assert {one.name: one.rows for one in report.tests if one.status not in {"passed", "skipped"}} == {
+        "not_null_dim_accounts_currency": 1
+    }

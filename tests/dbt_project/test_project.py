@@ -1,8 +1,8 @@
 """The project as an analytics engineer meets it: dbt's own commands, in a process of their own."""
 
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,30 +14,27 @@ import pytest
 
 from ledgerlake.lake import Lake
 from ledgerlake.lake._project import PROJECT
-from ledgerlake.settings import Settings, variable
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    values = {name: getattr(settings, name) for name in type(settings).model_fields}
-    shown = {
-        variable(name): value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-        for name, value in values.items()
-        if value is not None and not isinstance(value, tuple)
-    }
-    return {"PATH": os.environ["PATH"], "HOME": str(settings.home), **shown}
+from ledgerlake.settings import Settings
+from tests.fork import Fork
 
 
 @pytest.fixture
-def dbt(settings: Settings, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `dbt …` in the project's folder, as its users do."""
+def dbt(
+    settings: Settings, environment: Callable[[Settings], dict[str, str]], fork: Fork, parsed: Path, tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `dbt …` in the project's folder, as its users do; `started`: with Python's own start, and parsing."""
+    ours = environment(settings)
 
-    command = [Path(sys.executable).parent / "dbt", "--no-use-colors", "--log-path", tmp_path]
-
-    def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, started: bool = False, **extra: str) -> subprocess.CompletedProcess[str]:
+        given = ["--no-use-colors", "--log-path", str(tmp_path), *arguments, "--target-path", str(tmp_path / "target")]
+        if not started:
+            shutil.copytree(parsed, tmp_path / "target", dirs_exist_ok=True)
+            code = "from dbt.cli.main import cli; cli()"
+            return fork.start(code, *given, env=ours | extra, cwd=PROJECT, loaded=["dbt.cli.main"]).wait()
         return subprocess.run(
-            [*command, *arguments, "--target-path", tmp_path / "target"],
+            [Path(sys.executable).with_name("dbt"), *given],
             cwd=PROJECT,
-            env=environment(settings) | extra,
+            env=ours | extra,
             capture_output=True,
             text=True,
             check=False,
@@ -48,21 +45,10 @@ def dbt(settings: Settings, tmp_path: Path) -> Callable[..., subprocess.Complete
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def manifest(parsed: Path) -> dict[str, Any]:
     """The parsed project; nothing but files is needed for it."""
-    target = tmp_path_factory.mktemp("dbt")
-    done = subprocess.run(
-        [Path(sys.executable).parent / "dbt", "--log-path", target, "parse", "--target-path", target],
-        cwd=PROJECT,
-        env={"PATH": os.environ["PATH"], "HOME": str(target), "LEDGERLAKE_POSTGRES_URL": "postgresql://nowhere:1/x"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout
-    parsed: dict[str, Any] = json.loads((target / "manifest.json").read_text())
-    return parsed
+    found: dict[str, Any] = json.loads((parsed / "manifest.json").read_text())
+    return found
 
 
 def models(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,7 +106,7 @@ def test_a_plain_dbt_build_tests_everything_publishes_nothing_and_tidies_up(
     book.account("checking")
     book.transaction("one", "1")
 
-    built = dbt("build")
+    built = dbt("build", started=True)
 
     assert built.returncode == 0, built.stdout
     assert "PASS=" in built.stdout

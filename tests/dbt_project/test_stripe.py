@@ -71,7 +71,7 @@ def test_an_integer_of_smallest_units_is_worth_what_its_currency_says(books: Any
         charge(book, f"ch_{currency}", amount, currency)
     charge(book, "ch_large", 12345678901234567890, "eur")
 
-    lake.build(buckets=[1])
+    lake.build(buckets=[1], select="+fct_charges")
 
     assert rows(lake, "select provider_charge_id, amount, currency from fct_charges order by 1") == [
         ("ch_huf", Decimal("1999.00000000"), "HUF"),
@@ -129,7 +129,7 @@ def test_a_price_is_brought_to_a_month_exactly_and_rounded_half_up_at_the_eighth
     for name, prices in cases.items():
         subscribe(book, name, f"cus_{name}", prices, "2026-01-05")
 
-    lake.build(buckets=[1])
+    lake.build(buckets=[1], select="+customer_mrr_months")
 
     found = rows(lake, "select currency, ending, subscribers from customer_mrr_months order by 1")
     usd = sum(map(Decimal, ("19", "3.33333333", "8.33333333", "4.33333333", "30.41666667", "5.005", "2", "3.5")))
@@ -156,7 +156,7 @@ def test_a_subscribers_months_are_new_expansion_contraction_churn_and_reactivati
     event(book, "evt_9", "invoice.paid", "2026-07-20", {"id": "in_1", "object": "invoice"})
     subscribe(book, "sub_2", "cus_1", [price("1200")], "2026-07-01")
 
-    lake.build(buckets=[1])
+    lake.build(buckets=[1], select="+customer_mrr_months")
 
     query = "select month::varchar, starting, new, expansion, contraction, churn, reactivation, ending from customer_mrr_months"
     found: list[Any] = rows(lake, f"{query} order by 1")
@@ -183,16 +183,8 @@ def test_trials_pauses_and_what_is_unpaid_or_incomplete_bring_nothing_and_what_i
     for status in ("unpaid", "paused", "incomplete", "incomplete_expired"):
         subscribe(book, status, status, [price("1600")], "2026-01-05", status=status)
 
-    lake.build(buckets=[1])
+    lake.build(buckets=[1], select="+customer_mrr_months")
 
     assert rows(lake, "select ending, new, subscribers from customer_mrr_months") == [
         (Decimal("10.00000000"), Decimal("10.00000000"), 2)
     ]
-
-
-def test_billing_is_a_kind_of_source(books: Any, lake: Lake) -> None:
-    books(provider="stripe", customer_id="cust_1")
-
-    lake.build(buckets=[1])
-
-    assert rows(lake, "select combination, next_kind, customers from source_mix") == [("billing", None, 1)]

@@ -99,7 +99,7 @@ def test_balances_are_signed_as_tink_signs_them(books: Any, lake: Lake) -> None:
     owed = {"booked": {"amount": money("-25025", currency="SEK")}}
     book.record("balances", "card:2026-01-31", owed, "card", record_date="2026-01-31")
 
-    lake.build(buckets=[1])
+    lake.build(buckets=[1], select="+fct_balances +dim_accounts")
 
     assert rows(lake, "select account_key, as_of, booked, available, currency from fct_balances order by all") == [
         ("con_1:card", dt.date(2026, 1, 31), Decimal("-250.25"), None, "SEK"),
@@ -118,7 +118,7 @@ def test_an_account_that_two_consents_show_is_each_connections_own(books: Any, l
         account(book, "checking", balances={"booked": {"amount": money("1")}})
         transaction(book, "t1", money("100"))
 
-    lake.build(buckets=[1])
+    lake.build(buckets=[1], select="+fct_transactions")
 
     assert rows(lake, "select transaction_key, account_key from fct_transactions order by 1") == [
         ("con_1:t1", "con_1:checking"),

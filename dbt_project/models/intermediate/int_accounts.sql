@@ -1,94 +1,54 @@
 -- Every account of every provider in one shape. The next provider's accounts are one more step here.
+{%- set shape = [
+    'bucket', 'connection_id', 'provider_account_id', 'name', 'kind', 'subtype', 'currency', 'is_closed', 'institution_name',
+    'is_readable', 'synced_at', 'removed_at',
+] %}
+
 with teller as (
 
-    select
-        bucket,
-        'teller' as provider,
-        connection_id,
-        provider_account_id,
-        name,
-        case when type in ('depository', 'credit') then type else 'other' end as kind,
-        subtype,
-        currency,
-        status = 'closed' as is_closed,
-        institution_name,
-        is_readable,
-        synced_at,
-        removed_at
-    from {{ ref('stg_teller__accounts') }}
+    {{ shaped(shape, 'teller', ref('stg_teller__accounts'), {
+        'kind': "case when type in ('depository', 'credit') then type else 'other' end",
+        'is_closed': "status = 'closed'",
+    }) }}
 
 ),
 
 plaid as (
 
-    select
-        bucket,
-        'plaid' as provider,
-        connection_id,
-        provider_account_id,
-        name,
-        case
+    -- A closed account is no longer listed: it has vanished.
+    {{ shaped(shape, 'plaid', ref('stg_plaid__accounts'), {
+        'kind': "case
             when type in ('depository', 'credit', 'loan', 'investment') then type
             when type = 'brokerage' then 'investment'
             else 'other'
-        end as kind,
-        subtype,
-        currency,
-        -- A closed account is no longer listed: it has vanished.
-        false as is_closed,
-        null::varchar as institution_name,
-        is_readable,
-        synced_at,
-        removed_at
-    from {{ ref('stg_plaid__accounts') }}
+        end",
+        'is_closed': 'false',
+        'institution_name': 'null::varchar',
+    }) }}
 
 ),
 
 stripe as (
 
-    select
-        bucket,
-        'stripe' as provider,
-        connection_id,
-        provider_account_id,
-        name,
-        'other' as kind,
-        type as subtype,
-        currency,
-        false as is_closed,
-        'Stripe' as institution_name,
-        is_readable,
-        synced_at,
-        removed_at
-    from {{ ref('stg_stripe__accounts') }}
+    {{ shaped(shape, 'stripe', ref('stg_stripe__accounts'), {
+        'kind': "'other'", 'subtype': 'type', 'is_closed': 'false', 'institution_name': "'Stripe'"
+    }) }}
 
 ),
 
 gocardless as (
 
     -- GoCardless names the institution by its id alone.
-    select
-        bucket,
-        'gocardless' as provider,
-        connection_id,
-        provider_account_id,
-        name,
-        kind,
-        subtype,
-        currency,
-        false as is_closed,
-        institution_id as institution_name,
-        is_readable,
-        synced_at,
-        removed_at
-    from {{ ref('int_gocardless__accounts') }}
+    {{ shaped(shape, 'gocardless', ref('int_gocardless__accounts'), {
+        'is_closed': 'false', 'institution_name': 'institution_id'
+    }) }}
 
 ),
 
 tink_currencies as (
 
     -- An account at Tink has no currency of its own where its balances are not shown: then its amounts tell, if of one mind.
-    select connection_id, provider_account_id, min(currency) as currency
+    select connection_id, provider_account_id, min(currency) as told_currency
     from (
         select connection_id, provider_account_id, currency from {{ ref('stg_tink__balances') }}
         union all
@@ -100,31 +60,26 @@ tink_currencies as (
 
 ),
 
+tink_accounts as (
+
+    select * from {{ ref('stg_tink__accounts') }} left join tink_currencies using (connection_id, provider_account_id)
+
+),
+
 tink as (
 
-    select
-        accounts.bucket,
-        'tink' as provider,
-        accounts.connection_id,
-        accounts.provider_account_id,
-        accounts.name,
-        case
-            when accounts.type = 'CREDIT_CARD' then 'credit'
-            when accounts.type in ('CHECKING', 'SAVINGS') then 'depository'
+    -- A closed account is no longer listed: it has vanished.
+    {{ shaped(shape, 'tink', 'tink_accounts', {
+        'kind': "case
+            when type = 'CREDIT_CARD' then 'credit'
+            when type in ('CHECKING', 'SAVINGS') then 'depository'
             else 'other'
-        end as kind,
-        lower(accounts.type) as subtype,
-        coalesce(accounts.currency, tink_currencies.currency) as currency,
-        -- A closed account is no longer listed: it has vanished.
-        false as is_closed,
-        null::varchar as institution_name,
-        accounts.is_readable,
-        accounts.synced_at,
-        accounts.removed_at
-    from {{ ref('stg_tink__accounts') }} as accounts
-    left join tink_currencies
-        on accounts.connection_id = tink_currencies.connection_id
-        and accounts.provider_account_id = tink_currencies.provider_account_id
+        end",
+        'subtype': 'lower(type)',
+        'currency': 'coalesce(currency, told_currency)',
+        'is_closed': 'false',
+        'institution_name': 'null::varchar',
+    }) }}
 
 ),
 

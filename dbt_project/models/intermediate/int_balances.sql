@@ -1,22 +1,13 @@
 -- Every reading of a balance of every provider in one shape. The next provider's balances are one more step here.
+{%- set shape = [
+    'bucket', 'connection_id', 'provider_balance_id', 'provider_account_id', 'as_of', 'booked', 'available',
+    'credit_is_owed', 'is_readable', 'synced_at', 'removed_at', 'removed_reason',
+] %}
+
 with teller as (
 
     -- A credit account's balances are what is owed, available included: it is the ledger net of what is pending.
-    select
-        bucket,
-        'teller' as provider,
-        connection_id,
-        provider_balance_id,
-        provider_account_id,
-        as_of,
-        ledger as booked,
-        available,
-        true as credit_is_owed,
-        is_readable,
-        synced_at,
-        removed_at,
-        removed_reason
-    from {{ ref('stg_teller__balances') }}
+    {{ shaped(shape, 'teller', ref('stg_teller__balances'), {'booked': 'ledger', 'credit_is_owed': 'true'}) }}
 
 ),
 
@@ -24,65 +15,27 @@ plaid as (
 
     -- What is owed is positive. `available` is what can be spent: of a credit account the limit less what is owed and
     -- pending, so the limit is taken off; of an investment or a loan it is no balance of the account.
-    select
-        bucket,
-        'plaid' as provider,
-        connection_id,
-        provider_balance_id,
-        provider_account_id,
-        as_of,
-        if(account_type in ('credit', 'loan'), -current_balance, current_balance) as booked,
-        case
+    {{ shaped(shape, 'plaid', ref('stg_plaid__balances'), {
+        'booked': "if(account_type in ('credit', 'loan'), -current_balance, current_balance)",
+        'available': "case
             when account_type = 'credit' then (available - credit_limit)::decimal(28, 8)
             when account_type not in ('loan', 'investment', 'brokerage') then available
-        end as available,
-        false as credit_is_owed,
-        is_readable,
-        synced_at,
-        removed_at,
-        removed_reason
-    from {{ ref('stg_plaid__balances') }}
+        end",
+        'credit_is_owed': 'false',
+    }) }}
 
 ),
 
 gocardless as (
 
-    select
-        bucket,
-        'gocardless' as provider,
-        connection_id,
-        provider_balance_id,
-        provider_account_id,
-        as_of,
-        booked,
-        available,
-        false as credit_is_owed,
-        is_readable,
-        synced_at,
-        removed_at,
-        removed_reason
-    from {{ ref('int_gocardless__balances') }}
+    {{ shaped(shape, 'gocardless', ref('int_gocardless__balances'), {'credit_is_owed': 'false'}) }}
 
 ),
 
 tink as (
 
     -- Positive is what the holder has, negative what is owed, for every type of account.
-    select
-        bucket,
-        'tink' as provider,
-        connection_id,
-        provider_balance_id,
-        provider_account_id,
-        as_of,
-        booked,
-        available,
-        false as credit_is_owed,
-        is_readable,
-        synced_at,
-        removed_at,
-        removed_reason
-    from {{ ref('stg_tink__balances') }}
+    {{ shaped(shape, 'tink', ref('stg_tink__balances'), {'credit_is_owed': 'false'}) }}
 
 ),
 

@@ -1,108 +1,43 @@
 -- Every transaction of every provider in one shape, with the reason why it does not reach fct_transactions, if any.
 -- The next provider's transactions are one more step here.
+{%- set shape = [
+    'bucket', 'connection_id', 'provider_transaction_id', 'provider_account_id', 'status', 'booked_on', 'value_on', 'amount',
+    'currency', 'credit_is_owed', 'description', 'counterparty', 'category', 'is_readable', 'first_synced_at', 'synced_at',
+    'removed_at', 'removed_reason', 'pending_transaction_id',
+] %}
+
 with teller as (
 
-    select
-        bucket,
-        'teller' as provider,
-        connection_id,
-        provider_transaction_id,
-        provider_account_id,
-        status,
-        booked_on,
-        null::date as value_on,
-        amount,
-        null::varchar as currency,
-        true as credit_is_owed,
-        description,
-        counterparty,
-        category,
-        is_readable,
-        first_synced_at,
-        synced_at,
-        removed_at,
-        removed_reason
-    from {{ ref('stg_teller__transactions') }}
+    {{ shaped(shape, 'teller', ref('stg_teller__transactions'), {
+        'value_on': 'null::date', 'currency': 'null::varchar', 'credit_is_owed': 'true',
+        'pending_transaction_id': 'null::varchar'
+    }) }}
 
 ),
 
 plaid as (
 
     -- Positive is money out, for every type of account.
-    select
-        bucket,
-        'plaid' as provider,
-        connection_id,
-        provider_transaction_id,
-        provider_account_id,
-        status,
-        booked_on,
-        null::date as value_on,
-        -amount as amount,
-        currency,
-        false as credit_is_owed,
-        description,
-        counterparty,
-        category,
-        is_readable,
-        first_synced_at,
-        synced_at,
-        removed_at,
-        removed_reason
-    from {{ ref('stg_plaid__transactions') }}
+    {{ shaped(shape, 'plaid', ref('stg_plaid__transactions'), {
+        'value_on': 'null::date', 'amount': '-amount', 'credit_is_owed': 'false'
+    }) }}
 
 ),
 
 gocardless as (
 
-    select
-        bucket,
-        'gocardless' as provider,
-        connection_id,
-        provider_transaction_id,
-        provider_account_id,
-        status,
-        booked_on,
-        value_on,
-        amount,
-        currency,
-        false as credit_is_owed,
-        description,
-        counterparty,
-        null::varchar as category,
-        is_readable,
-        first_synced_at,
-        synced_at,
-        removed_at,
-        removed_reason
-    from {{ ref('int_gocardless__transactions') }}
+    {{ shaped(shape, 'gocardless', ref('int_gocardless__transactions'), {
+        'credit_is_owed': 'false', 'category': 'null::varchar', 'pending_transaction_id': 'null::varchar'
+    }) }}
 
 ),
 
 tink as (
 
     -- Positive is money in, for every type of account.
-    select
-        bucket,
-        'tink' as provider,
-        connection_id,
-        provider_transaction_id,
-        provider_account_id,
-        status,
-        booked_on,
-        value_on,
-        amount,
-        currency,
-        false as credit_is_owed,
-        description,
-        counterparty,
-        category,
-        is_readable,
-        first_synced_at,
-        synced_at,
-        removed_at,
-        removed_reason
-    from {{ ref('stg_tink__transactions') }}
+    {{ shaped(shape, 'tink', ref('stg_tink__transactions'), {
+        'credit_is_owed': 'false', 'pending_transaction_id': 'null::varchar'
+    }) }}
 
 ),
 
@@ -115,6 +50,16 @@ unioned as (
     select * from gocardless
     union all by name
     select * from tink
+
+),
+
+posted as (
+
+    -- What was pending, where the provider says which one it was: a pending one that it still shows is counted already.
+    select distinct connection_id, pending_transaction_id as provider_transaction_id
+    from unioned
+    where status = 'posted' and removed_at is null and is_readable and booked_on is not null and amount is not null
+        and pending_transaction_id is not null
 
 ),
 
@@ -148,6 +93,7 @@ judged as (
         unioned.synced_at,
         case
             when unioned.removed_at is not null then coalesce(unioned.removed_reason, 'removed')
+            when unioned.status = 'pending' and posted.provider_transaction_id is not null then 'superseded'
             when not unioned.is_readable then 'unreadable'
             when unioned.booked_on is null then 'no_date'
             when unioned.amount is null then 'no_amount'
@@ -158,6 +104,9 @@ judged as (
     left join accounts
         on unioned.connection_id = accounts.connection_id
         and unioned.provider_account_id = accounts.provider_account_id
+    left join posted
+        on unioned.connection_id = posted.connection_id
+        and unioned.provider_transaction_id = posted.provider_transaction_id
 
 )
 

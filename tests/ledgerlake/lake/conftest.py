@@ -1,7 +1,7 @@
 """A lake of each test's own, and two ways to fill it: files by hand, or records that a build transforms."""
 
 import datetime as dt
-import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,11 +24,8 @@ def where(postgres_url: str, s3: S3) -> Servers:
 
 
 @pytest.fixture
-def lake(where: Servers, settings: Settings, shared: Path) -> Lake:
-    parsed = shared / f"dbt-{os.getpid()}"  # the project is parsed once for all tests of this process
-    parsed.mkdir(exist_ok=True)
-    settings.home.mkdir()
-    (settings.home / "dbt").symlink_to(parsed)
+def lake(where: Servers, settings: Settings, parsed: Path) -> Lake:
+    shutil.copytree(parsed, settings.home / "dbt")
     return Lake(where, settings)
 
 

@@ -1,10 +1,7 @@
 """Builds with dbt: what is built, audited and published, and what becomes of one that fails."""
 
 import datetime as dt
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,15 +11,19 @@ import pytest
 from ledgerlake.errors import UsageError
 from ledgerlake.lake import BuildFailed, Lake, Progress
 from ledgerlake.lake._project import PROJECT, fingerprint, models
-from ledgerlake.settings import Settings, variable
+from ledgerlake.settings import Settings
+from tests.fork import Fork
 
 COUNT = "select bucket, count(*) from fct_transactions group by all order by all"
 
 
-def test_a_build_publishes_what_changed_and_the_next_one_has_nothing_to_do(seed, lake: Lake) -> None:
+def test_a_build_publishes_what_changed_and_the_next_one_has_nothing_to_do(
+    seed, where, settings: Settings, lake: Lake, tmp_path: Path
+) -> None:
     seed.transaction("txn_1", "10.00000001")
     other = seed.other("con_2", bucket=2)
     assert lake.dirty() == [0, 1, 2, 3]
+    assert (lake.status().snapshot, lake.status().dirty) == (None, (0, 1, 2, 3))
     heard: list[Progress] = []
 
     first = lake.build(progress=heard.append)
@@ -52,6 +53,10 @@ def test_a_build_publishes_what_changed_and_the_next_one_has_nothing_to_do(seed,
 
     other.transaction("txn_2", "1")
     assert lake.dirty() == [2]
+    status = lake.status()
+    assert (status.snapshot, status.build_id, status.dirty) == (first.snapshot, first.build_id, (2,))
+    assert status.published_at is not None
+    assert dt.datetime.now(dt.UTC) - status.published_at < dt.timedelta(minutes=5)
     second = lake.build()
 
     assert second.buckets == (2,)
@@ -64,6 +69,18 @@ def test_a_build_publishes_what_changed_and_the_next_one_has_nothing_to_do(seed,
             (first.build_id, "published", first.snapshot),
             (second.build_id, "published", second.snapshot),
         ]
+        took = store.execute(
+            "select model, seconds, rows, files from ledgerlake.build_models where build_id = %s", [first.build_id]
+        )
+        assert set(took) == {(one.name, one.seconds, one.rows, len(one.files)) for one in first.models}
+
+    project = tmp_path / "dbt_project"
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    copied = Lake(where, settings, project)
+    assert copied.dirty() == []
+    model = project / "models" / "marts" / "dim_customers.sql"
+    model.write_text(model.read_text() + "\n-- more\n")
+    assert copied.dirty() == [0, 1, 2, 3]
 
 
 def test_a_failed_audit_publishes_nothing_and_says_what_failed(seed, lake: Lake) -> None:
@@ -100,8 +117,6 @@ def test_a_subset_reads_the_rest_from_the_lake_and_needs_the_lake_to_have_it(see
     assert [model.name for model in report.models] == ["fct_transactions"]
     assert lake.query(COUNT).rows == [(0, 1)]
     assert lake.dirty() == [0]
-    lake.build()
-    assert lake.query(COUNT).rows == [(0, 2)]
 
 
 def test_all_models_read_the_store_as_it_was_when_the_build_began(seed, lake: Lake) -> None:
@@ -120,7 +135,9 @@ def test_all_models_read_the_store_as_it_was_when_the_build_began(seed, lake: La
     assert lake.dirty() == [0]
 
 
-def test_a_build_that_is_killed_before_the_commit_leaves_nothing(seed, lake: Lake, settings: Settings) -> None:
+def test_a_build_that_is_killed_before_the_commit_leaves_nothing(
+    seed, lake: Lake, settings: Settings, environment: Callable[[Settings], dict[str, str]], fork: Fork, tmp_path: Path
+) -> None:
     seed.transaction("txn_1", "10")
     lake.build()
     before = lake.snapshots()
@@ -136,36 +153,13 @@ _publish._verify = lambda lake, files: os._exit(9)
 with servers(load()) as where:
     Lake(where, load()).build()
 """
-    killed = subprocess.run([sys.executable, "-c", script], env=environment(settings), check=False, timeout=60)
+    killed = fork.start(script, env=environment(settings), cwd=tmp_path, loaded=["ledgerlake.lake", "dbt.cli.main"])
 
-    assert killed.returncode == 9
+    assert killed.wait().returncode == 9
     assert lake.snapshots() == before
     assert lake.query(COUNT).rows == [(0, 1)]
     lake.build()
     assert lake.query(COUNT).rows == [(0, 2)]
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    values = {name: getattr(settings, name) for name in type(settings).model_fields}
-    shown = {
-        variable(name): value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-        for name, value in values.items()
-        if value is not None and not isinstance(value, tuple)
-    }
-    return {"PATH": os.environ["PATH"], "HOME": str(settings.home), **shown}
-
-
-def test_a_changed_model_makes_every_bucket_dirty(seed, where, settings: Settings, tmp_path: Path) -> None:
-    project = tmp_path / "dbt_project"
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    lake = Lake(where, settings, project)
-    lake.build()
-    assert lake.dirty() == []
-
-    model = project / "models" / "marts" / "dim_customers.sql"
-    model.write_text(model.read_text() + "\n-- more\n")
-
-    assert lake.dirty() == [0, 1, 2, 3]
 
 
 def test_a_model_that_breaks_its_contract_names_each_difference(
@@ -191,18 +185,6 @@ def test_a_bucket_or_model_that_is_not_there_is_named(lake: Lake) -> None:
         lake.build(buckets=[9])
     with pytest.raises(BuildFailed, match=r"^--select nothing: no model is selected"):
         lake.build(select="nothing")
-
-
-def test_a_status_tells_what_is_published_and_what_is_behind(seed, lake: Lake) -> None:
-    assert (lake.status().snapshot, lake.status().dirty) == (None, (0, 1, 2, 3))
-    report = lake.build()
-    seed.transaction("txn_1", "10")
-
-    status = lake.status()
-
-    assert (status.snapshot, status.build_id, status.dirty) == (report.snapshot, report.build_id, (0,))
-    assert status.published_at is not None
-    assert dt.datetime.now(dt.UTC) - status.published_at < dt.timedelta(minutes=5)
 
 
 def test_the_fingerprint_does_not_see_what_dbt_writes(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from ledgerlake.lake import Answer, Lake, LakeError, QueryError
 from ledgerlake.lake._catalog import Catalog
-from ledgerlake.lake._query import _lock, _make_views
+from ledgerlake.lake._query import _make_views, lock
 from ledgerlake.lake._session import attach_lake, session, use_s3
 
 ONE = "select 0::smallint as bucket, 1.00000001::decimal(28,8) as amount"
@@ -121,7 +121,7 @@ def test_the_database_of_a_query_is_locked_also_for_what_is_no_select(published:
     with session(settings) as connection:
         use_s3(connection, where.s3)
         _make_views(connection, tables)
-        _lock(connection, tables)
+        lock(connection, tables)
         for sql in ("set enable_external_access = true", "attach '/tmp/x.db'", "copy a to '/tmp/a.csv'"):
             with pytest.raises(duckdb.Error):
                 connection.execute(sql)
