@@ -4,7 +4,30 @@ Belongs here: comparing receipts, raw records, staging rows and published rows o
 the conservation tests inside a build (``dbt_project``), which keep a bad build from being published at all.
 """
 
-from ledgerlake.integrity._report import Finding, Kind, Report, Step
+from ledgerlake.integrity._findings import FindingEvent, Findings, Merged, StoredFinding, Verification
+from ledgerlake.integrity._repair import RepairReport, proposed, repair
+from ledgerlake.integrity._report import Behind, Compared, Finding, Kind, Repair, Report, Step
+from ledgerlake.integrity._steps import STREAMS, Graph, Stream
 from ledgerlake.integrity._verify import verify
 
-__all__ = ["Finding", "Kind", "Report", "Step", "verify"]
+__all__ = [
+    "STREAMS",
+    "Behind",
+    "Compared",
+    "Finding",
+    "FindingEvent",
+    "Findings",
+    "Graph",
+    "Kind",
+    "Merged",
+    "Repair",
+    "RepairReport",
+    "Report",
+    "Step",
+    "StoredFinding",
+    "Stream",
+    "Verification",
+    "proposed",
+    "repair",
+    "verify",
+]
