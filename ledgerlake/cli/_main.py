@@ -1,14 +1,11 @@
 """The commands. Each one opens what it needs, asks the engine, and shows the answer."""
 
 import asyncio
-import contextlib
 import datetime as dt
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -18,10 +15,12 @@ import typer
 
 from ledgerlake import log
 from ledgerlake.cli import _show
+from ledgerlake.cli._findings import findings
+from ledgerlake.cli._house import AsJson, Today, house
+from ledgerlake.cli._link import connect_link
 from ledgerlake.errors import LedgerlakeError, UsageError
-from ledgerlake.local import Servers, servers
-from ledgerlake.settings import Settings, load
-from ledgerlake.store import Store, Vault, migrate, position, require_current
+from ledgerlake.settings import load
+from ledgerlake.store import Vault, migrate, position
 
 app = typer.Typer(
     name="ledgerlake",
@@ -32,31 +31,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Today = Annotated[
-    dt.datetime | None,
-    typer.Option("--today", formats=["%Y-%m-%d"], help="The day it is, for windows and readings; by default today."),
-]
-
-
-@dataclass(frozen=True)
-class House:
-    """What a command works with."""
-
-    settings: Settings
-    where: Servers
-    store: Store
-
-
-@contextlib.contextmanager
-def house(*, current: bool = True) -> Iterator[House]:
-    """Settings, servers, and a store that fits this code."""
-    settings = load()
-    log.configure(settings.log_level)
-    with servers(settings) as where:
-        if current:
-            require_current(where.postgres_url, buckets=settings.buckets)
-        yield House(settings, where, Store(where.postgres_url))
+app.add_typer(findings)
+app.command("connect-link")(connect_link)
 
 
 def main() -> NoReturn:
@@ -97,13 +73,18 @@ def connect(
     provider: Annotated[str, typer.Argument(help="teller")],
     customer: Annotated[str, typer.Option(help="Your own id of the customer.")],
     secrets: Annotated[str, typer.Option(help="A file with the JSON object of secrets, or - for stdin.")],
+    repair: Annotated[str | None, typer.Option(help="The connection whose customer signed this new consent.")] = None,
+    today: Today = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a connection of a customer, or repair one with new secrets.
 
+    A new consent that shares an account with a connection of the same customer continues it: its records stay.
+
     Teller: {"access_token": "…", "enrollment_id": "…"}, as Teller Connect's onSuccess hands them over.
     """
     from connectors import PROVIDERS
+    from ledgerlake.ingest import connect as engine
 
     connector = PROVIDERS.get(provider)
     if connector is None:
@@ -113,20 +94,28 @@ def connect(
     given = _secrets(secrets)
     try:
         checked = connector.secrets(given)
-        external_id = connector.external_id(checked)
     except ValueError as error:
         raise UsageError(f"--secrets for {provider}: {error}.") from None
     with house() as at:
-        connection, new = at.store.add_connection(
-            Vault.of(at.settings), provider=provider, external_id=external_id, customer_id=customer, secrets=checked
+        connected = asyncio.run(
+            engine(
+                at.store,
+                at.settings,
+                provider=provider,
+                customer_id=customer,
+                secrets=checked,
+                repair=repair,
+                today=today.date() if today else None,
+            )
         )
+    connection_id = connected.connection.connection_id
     if as_json:
-        _show.as_json(_connection(connection) | {"new": new})
-    else:
-        _show.out.print(
-            f"{'Connected' if new else 'Repaired'} {connection.connection_id}: {customer} at {provider}. "
-            "`ledgerlake sync` fetches it."
-        )
+        how = {"new": connected.how == "new", "how": connected.how, "left": list(connected.left)}
+        _show.as_json(_connection(connected.connection) | how)
+        return
+    done = {"new": "Connected", "repaired": "Repaired", "renewed": "Renewed"}[connected.how]
+    _show.out.print(f"{done} {connection_id}: {customer} at {provider}. `ledgerlake sync` fetches it.")
+    _show.reasons((account_id, "the new consent does not name this account") for account_id in connected.left)
 
 
 def _secrets(source: str) -> dict[str, object]:
@@ -157,7 +146,7 @@ def _connection(one: Any) -> dict[str, object]:
 def connections(as_json: AsJson = False) -> None:
     """List the connections, with state and last sync."""
     with house() as at:
-        found = at.store.connections()
+        found, providers = at.store.connections(), at.store.providers()
     if as_json:
         _show.as_json({"connections": [_connection(one) for one in found]})
     elif not found:
@@ -174,34 +163,61 @@ def connections(as_json: AsJson = False) -> None:
             ],
         )
         _show.reasons((one.connection_id, one.reason) for one in found if one.reason)
+        _show.reasons(
+            (f"all of {one.provider}", f"paused: {one.reason}") for one in providers.values() if one.state == "paused"
+        )
+
+
+Whole = Annotated[str | None, typer.Option("--provider", help="All connections of this provider, running syncs too.")]
 
 
 @app.command()
 def pause(
-    connection: Annotated[str, typer.Argument(help="Its id.")],
+    connection: Annotated[str | None, typer.Argument(help="Its id.")] = None,
+    provider: Whole = None,
     reason: Annotated[str, typer.Option(help="Why.")] = "paused by hand",
 ) -> None:
-    """Stop calling a connection, until `ledgerlake resume`; what is there stays."""
+    """Stop calling a connection or a whole provider, until `ledgerlake resume`; what is there stays.
+
+    A sync that runs stops at its next page, and the one after `resume` goes on from there.
+    """
     with house() as at:
-        found = at.store.connection(connection)
-        if found.state != "active":
-            raise UsageError(f"{connection} is {found.state}, and only an active connection can be paused.")
-        at.store.set_state(connection, "paused", reason)
-    _show.out.print(f"{connection} is paused.")
+        if (whole := _whole(connection, provider)) is not None:
+            at.store.pause_provider(whole, reason)
+        elif connection is not None:
+            found = at.store.connection(connection)
+            if found.state != "active":
+                raise UsageError(f"{connection} is {found.state}, and only an active connection can be paused.")
+            at.store.set_state(connection, "paused", reason)
+    _show.out.print(f"{whole or connection} is paused.")
 
 
 @app.command()
-def resume(connection: Annotated[str, typer.Argument(help="Its id.")]) -> None:
-    """Call a paused connection again."""
+def resume(connection: Annotated[str | None, typer.Argument(help="Its id.")] = None, provider: Whole = None) -> None:
+    """Call a paused connection or provider again."""
     with house() as at:
-        found = at.store.connection(connection)
-        if found.state != "paused":
-            raise UsageError(
-                f"{connection} is {found.state}, and only a paused connection can be resumed; "
-                "`ledgerlake connect` repairs one that needs its customer."
-            )
-        at.store.set_state(connection, "active", None)
-    _show.out.print(f"{connection} is active.")
+        if (whole := _whole(connection, provider)) is not None:
+            at.store.resume_provider(whole)
+        elif connection is not None:
+            found = at.store.connection(connection)
+            if found.state != "paused":
+                raise UsageError(
+                    f"{connection} is {found.state}, and only a paused connection can be resumed; "
+                    "`ledgerlake connect` repairs one that needs its customer."
+                )
+            at.store.set_state(connection, "active", None)
+    _show.out.print(f"{whole or connection} is active.")
+
+
+def _whole(connection: str | None, provider: str | None) -> str | None:
+    """The provider that is meant as a whole, None for one connection."""
+    from connectors import PROVIDERS
+
+    if (connection is None) == (provider is None):
+        raise UsageError("Expected the id of a connection, or --provider with its name, and not both.")
+    if provider is not None and provider not in PROVIDERS:
+        raise UsageError(f"There is no provider {provider}; known: {', '.join(sorted(PROVIDERS))}.")
+    return provider
 
 
 @app.command()
@@ -271,13 +287,15 @@ def build(
 @app.command()
 def verify(
     connection: Annotated[list[str] | None, typer.Option(help="Only this connection; may be repeated.")] = None,
+    today: Today = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare what the providers said, what the store holds and what is published; exit 1 when a finding is open."""
     from ledgerlake.integrity import verify as engine
 
     with house() as at:
-        report = engine(at.where, at.settings, connections=connection)
+        day = today.date() if today else None
+        report = engine(at.where, at.settings, connections=connection, today=day)
     if as_json:
         _show.as_json(_show.verify_object(report))
     else:
@@ -399,7 +417,7 @@ def up(
     ] = False,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Serve the sandbox, too.")] = False,
 ) -> None:
-    """Start the local servers that the settings leave out, and Dagster's UI and daemon."""
+    """Start the local servers that the settings leave out, Dagster's UI and daemon, and the console."""
     if not sandbox:
         raise typer.Exit(_orchestration("up", *(["--detach"] if detach else [])))
     from ledgerlake.cli._sandbox import serving

@@ -15,12 +15,20 @@ import msgspec
 
 from connectors import PROVIDERS
 from ledgerlake.cli import _show
-from ledgerlake.cli._main import House
+from ledgerlake.cli._house import House
 from ledgerlake.errors import ServerError
 from ledgerlake.local import Child
 from ledgerlake.store import Vault
 
 _SEED = 1
+_PAGES = ("teller_connect_script", "plaid_link_script", "tink_link_url", "stripe_connect_url")
+"""Where customers consent, by the names that the sandbox and the settings have in common."""
+_CONSENT = {
+    "LEDGERLAKE_TELLER_ENVIRONMENT": "sandbox",
+    "LEDGERLAKE_TINK_MARKETS": "DE,GB,PT,SE",
+    "LEDGERLAKE_GOCARDLESS_COUNTRIES": "DE,GB,SE",
+}
+"""What the sandbox's applications are for."""
 
 
 @contextlib.contextmanager
@@ -69,7 +77,9 @@ def _environment(told: dict[str, str | dict[str, str]]) -> dict[str, str]:
         credentials = told.get(f"{provider}_credentials", {})
         if isinstance(credentials, dict):
             given |= {f"{prefix}_{name.upper()}": value for name, value in credentials.items()}
-    return given
+        if (secrets := told.get(f"{provider}_webhook_secrets")) is not None:
+            given[f"{prefix}_WEBHOOK_SECRETS"] = str(secrets)
+    return given | _CONSENT | {f"LEDGERLAKE_{page.upper()}": str(told[page]) for page in _PAGES}
 
 
 def _connect_customers(at: House, control_url: str) -> Counter[str]:

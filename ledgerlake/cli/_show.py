@@ -29,6 +29,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _GOOD = {"done", "active", "published", "open", "match"}
 _IDLE = {"skipped", "paused", "busy"}
+_SAMPLE = 5
 
 
 def plain(value: object) -> Any:
@@ -267,7 +268,9 @@ def verify_object(report: "Report") -> dict[str, object]:
                 "connection_id": one.connection_id,
                 "stream": one.stream,
                 "records": one.records,
-                "sample": list(one.sample),
+                "model": one.model,
+                "field": one.field,
+                "sample": [each.record_id for each in one.sample[:_SAMPLE]],
                 "message": one.message,
             }
             for one in report.findings

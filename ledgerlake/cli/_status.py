@@ -27,6 +27,7 @@ def look(settings: Settings, where: Servers, store: Store) -> dict[str, Any]:
     known = store.connections()
     synced = [one.last_synced_at for one in known if one.last_synced_at is not None]
     found["connections"] = dict(Counter(one.state for one in known))
+    found["paused"] = {name: one.reason for name, one in store.providers().items() if one.state == "paused"}
     found["last_synced_at"] = max(synced, default=None)
     found["quarantined"] = _quarantined(store)
     try:
@@ -63,6 +64,7 @@ def show(found: dict[str, Any]) -> None:
         rows.append(["store", f"version {store['version']}"])
         states = ", ".join(f"{count} {state}" for state, count in sorted(found["connections"].items()))
         rows.append(["connections", states or "none"])
+        rows += [["paused", f"all of {name}: {reason}"] for name, reason in found["paused"].items()]
         rows.append(["last sync", _show.ago(found["last_synced_at"])])
         rows.append(["in quarantine", f"{found['quarantined']:,}"])
         lake = found["lake"]

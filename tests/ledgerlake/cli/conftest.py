@@ -1,11 +1,10 @@
 """The command as a user has it: a process of its own, with an environment of its own."""
 
-import datetime as dt
 import json
-import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ledgerlake.settings import Settings, variable
-from sandbox import Clock, Server, World
+import sandbox
+from ledgerlake.settings import Settings
+from tests.fork import Fork
 
 
 @dataclass(frozen=True)
@@ -31,63 +31,54 @@ class Done:
 Run = Callable[..., Done]
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """The variables that give a process these settings, and nothing else of ours."""
-    given: dict[str, str] = {}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if value is None or value == ():
-            continue
-        if isinstance(value, tuple):
-            given[variable(name)] = ",".join(part.get_secret_value() for part in value)
-        else:
-            given[variable(name)] = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-    return {"PATH": os.environ["PATH"], "HOME": str(settings.home), "PYTHONWARNINGS": "error::ResourceWarning", **given}
+COMMAND = "from ledgerlake.cli import main; main()"
+LOADED = ("ledgerlake.cli", "ledgerlake.ingest", "ledgerlake.integrity", "ledgerlake.lake", "dbt.cli.main")
 
 
 @pytest.fixture
-def ledgerlake(settings: Settings, tmp_path: Path) -> Run:
-    """Run the command; `env` changes variables, None takes one away."""
+def ledgerlake(
+    settings: Settings, environment: Callable[[Settings], dict[str, str]], fork: Fork, parsed: Path, tmp_path: Path
+) -> Run:
+    """Run the command; `env` changes variables, None takes one away. `started`: with Python's own start."""
+    shutil.copytree(parsed, settings.home / "dbt")
+    ours = {**environment(settings), "PYTHONWARNINGS": "error::ResourceWarning"}
 
-    def run(*arguments: str, stdin: str | None = None, env: dict[str, str | None] | None = None) -> Done:
-        given = {**environment(settings), **(env or {})}
-        done = subprocess.run(
-            [sys.executable, "-c", "from ledgerlake.cli import main; main()", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={name: value for name, value in given.items() if value is not None},
-            timeout=100,
-            check=False,
-        )
+    def run(
+        *arguments: str, stdin: str | None = None, env: dict[str, str | None] | None = None, started: bool = False
+    ) -> Done:
+        given = {name: value for name, value in {**ours, **(env or {})}.items() if value is not None}
+        if started:
+            done = subprocess.run(
+                [Path(sys.executable).with_name("ledgerlake"), *arguments],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                cwd=tmp_path,
+                env=given,
+                timeout=100,
+                check=False,
+            )
+        else:
+            done = fork.start(COMMAND, *arguments, env=given, cwd=tmp_path, loaded=LOADED, stdin=stdin).wait()
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
 
 
 @dataclass(frozen=True)
-class Sandbox:
-    """A running sandbox of three customers."""
+class Bank:
+    """Teller as the sandbox speaks it, and what it holds."""
 
-    teller_url: str
+    url: str
     control_url: str
-
-    def customers(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._get("customers")
-        return [one for one in found if one["provider"] == "teller"]
+    customers: list[dict[str, Any]]
 
     def truth(self, token: str) -> list[dict[str, Any]]:
         """Every transaction that a perfect client holds of that connection, signed from the holder's side."""
-        accounts = self._get("truth", token=token)["accounts"]
-        return [row for account in accounts for row in account["transactions"]]
-
-    def _get(self, path: str, **params: str) -> Any:
-        return httpx.get(f"{self.control_url}/{path}", params=params, trust_env=False).raise_for_status().json()
+        answer = httpx.get(f"{self.control_url}/truth", params={"token": token}, trust_env=False).raise_for_status()
+        return [row for account in answer.json()["accounts"] for row in account["transactions"]]
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    today = dt.date(2026, 3, 1)
-    with Server(World.of(1, 3, 1, today), Clock(today)) as server:
-        yield Sandbox(server.teller_url, server.control_url)
+def teller(bank: sandbox.Server, customers: list[dict[str, Any]]) -> Bank:
+    return Bank(bank.teller_url, bank.control_url, customers)
