@@ -41,7 +41,7 @@ def run(
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Leave all running, until `down`.")] = False,
 ) -> None:
-    """Start the servers, Dagster's UI and its daemon."""
+    """Start the servers, Dagster's UI and its daemon, and the console."""
     from orchestration import processes
 
     processes.up(detach=detach)

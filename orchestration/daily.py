@@ -25,8 +25,8 @@ from orchestration.terminal import Terminal
 if TYPE_CHECKING:
     import dagster as dg
 
-_FINE = {"done", "skipped", "needs_reauth", "gone"}
-"""Outcomes that are no failure of the run: what is left of them is the customer's to do, and is shown."""
+_FINE = {"done", "skipped", "paused", "needs_reauth", "gone"}
+"""Outcomes that are no failure of the run: what is left of them is the customer's or was asked for, and is shown."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,9 @@ def run_config(today: dt.date | None, providers: Sequence[str]) -> dict[str, Any
         }
         for provider in PROVIDERS
     }
+    verification = {"verify": {"config": {"today": today.isoformat()}}} if today else {}
     return {
-        "ops": {**syncs, "build": {"config": {"changed": True}}},
+        "ops": {**syncs, "build": {"config": {"changed": True}}, **verification},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
 

@@ -10,7 +10,7 @@ import dagster as dg
 
 from ledgerlake.lake import PROJECT
 from ledgerlake.settings import Settings, load
-from orchestration.audit import build_audit
+from orchestration.audit import build_audit, build_findings_sensor
 from orchestration.checks import build_raw_checks
 from orchestration.engine import Engine
 from orchestration.jobs import build_jobs, build_schedules
@@ -26,14 +26,14 @@ def build_definitions(settings: Settings, engine: Engine, *, project: Path = PRO
     syncs = build_sync_assets(buckets)
     checks = build_raw_checks(buckets)
     models = build_model_assets(load_manifest(settings, project), buckets)
-    audit = build_audit(buckets)
+    audit = build_audit(models, buckets)
     jobs = build_jobs(syncs, checks, models, audit, buckets)
     return dg.Definitions(
         assets=[*source_specs(), *syncs, models],
         asset_checks=[*checks, audit],
         jobs=list(jobs.values()),
         schedules=build_schedules(jobs, buckets),
-        sensors=build_sensors(jobs, buckets),
+        sensors=[*build_sensors(jobs, buckets), build_findings_sensor(buckets)],
         resources={"engine": engine},
         executor=dg.in_process_executor,
     )

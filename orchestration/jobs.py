@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration import runs
+from orchestration.orders import build_repair_job
 from orchestration.retention import build_retention_job
 
 UnresolvedJob = Any
@@ -29,10 +30,10 @@ def build_jobs(
     buckets: int,
 ) -> dict[str, UnresolvedJob]:
     """All jobs, by name."""
-    fetch = dg.AssetSelection.assets(*syncs)
-    look = dg.AssetSelection.checks(*checks)
-    transform = dg.AssetSelection.assets(models)
     verify = dg.AssetSelection.checks(audit)
+    fetch = dg.AssetSelection.assets(*syncs) - verify
+    look = dg.AssetSelection.checks(*checks)
+    transform = dg.AssetSelection.assets(models) - verify
     specs = [spec for definition in (*syncs, models) for spec in definition.specs]
     jobs: list[UnresolvedJob] = [
         dg.define_asset_job(
@@ -52,7 +53,7 @@ def build_jobs(
         ),
         dg.define_asset_job(
             "build_buckets",
-            transform - verify,
+            transform,
             description="Build, audit and publish buckets, without a sync.",
             tags={runs.BUILDS: "chosen", **runs.priority(BUILDS_THEN), **_RETRIES},
             executor_def=dg.in_process_executor,
@@ -63,6 +64,7 @@ def build_jobs(
             description="Look whether every connection's data is fresh, and what is in quarantine.",
             executor_def=dg.in_process_executor,
         ),
+        build_repair_job(buckets),
         build_retention_job(specs, buckets),
     ]
     return {job.name: job for job in jobs}

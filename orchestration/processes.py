@@ -1,4 +1,4 @@
-"""`python -m orchestration up` and `down`: Dagster's UI and daemon over the servers, in front or left running.
+"""`python -m orchestration up` and `down`: Dagster's UI and daemon and the console, in front or left running.
 
 Belongs here: which processes there are, their environment, and finding them again. Does not belong here: the servers
 themselves (``ledgerlake.local``), what the daemon then runs (``jobs``, ``sensors``).
@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,11 +19,13 @@ from pydantic import SecretStr
 
 from ledgerlake.errors import ServerError
 from ledgerlake.local import Child, keep, servers, stop
+from ledgerlake.people import BOOTSTRAP, People
 from ledgerlake.settings import Settings, load, variable
 from ledgerlake.store import Store, require_current
 from orchestration import instance
 
 PORT = 3000
+CONSOLE_PORT = 3100
 
 _WORKSPACE = """\
 load_from:
@@ -33,10 +35,11 @@ load_from:
 """
 _UI = "dagster-webserver"
 _DAEMON = "dagster-daemon"
+_CONSOLE = "console"
 
 
 def up(*, detach: bool) -> None:
-    """Start what does not run yet, and print where the UI is; without `detach`, stop it all at Ctrl-C.
+    """Start what does not run yet, and print where UI and console are; without `detach`, stop it all at Ctrl-C.
 
     Raises:
         ServerError: a server or process did not come up; with the last line of its log.
@@ -47,16 +50,21 @@ def up(*, detach: bool) -> None:
         require_current(where.postgres_url, buckets=settings.buckets)
         settings = settings.model_copy(update={"buckets": Store(where.postgres_url).buckets()})
         environment = {**os.environ, **environment_of(settings), **instance.prepare(settings, where.postgres_url)}
+        new = Child(settings.home, _CONSOLE).running() is None
         try:
-            url = _start(settings.home, environment)
+            ui, console = _start(settings, environment)
         except BaseException:
             _stop(settings.home)
             raise
         if detach:
             keep(settings)
-            typer.echo(f"Dagster's UI: {url} (`ledgerlake down` stops it)")
+        typer.echo(f"Dagster's UI: {ui}\nConsole: {console}")
+        if new and settings.oidc_issuer is None and (password := People(Store(where.postgres_url)).bootstrap()):
+            # To people, and not into what scripts read of stdout.
+            typer.echo(f"Sign in to the console as {BOOTSTRAP} with the one-time password {password}", err=True)
+        typer.echo(f"{'`ledgerlake down`' if detach else 'Ctrl-C'} stops them.")
+        if detach:
             return
-        typer.echo(f"Dagster's UI: {url} (Ctrl-C stops it)")
         try:
             _watch(settings.home)
         finally:
@@ -71,40 +79,50 @@ def down() -> None:
     typer.echo("Stopped." if ran else "Nothing was running.")
 
 
-def _start(home: Path, environment: Mapping[str, str]) -> str:
-    """Both processes, new or found; the UI's address."""
+def _start(settings: Settings, environment: Mapping[str, str]) -> tuple[str, str]:
+    """All processes, new or found; the addresses of the UI and the console."""
+    home = settings.home
     workspace = home / "dagster" / "workspace.yaml"
     workspace.write_text(_WORKSPACE)
-    daemon, ui = Child(home, _DAEMON), Child(home, _UI)
-    scripts = Path(sys.executable).parent
+    daemon, scripts = Child(home, _DAEMON), Path(sys.executable).parent
+    console = _serving(
+        Child(home, _CONSOLE),
+        lambda port: [sys.executable, "-m", "console", "--port", str(port)],
+        settings.console_port or _free_port(CONSOLE_PORT, "the console"),
+        "healthz",
+        environment,
+    )
     if daemon.running() is None:
         daemon.start([scripts / _DAEMON, "run", "--workspace", workspace], ready=lambda: True, env=environment)
-    state = ui.running()
-    if state is None:
-        port = _free_port()
-        command: list[str | Path] = [
-            scripts / _UI,
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workspace",
-            workspace,
-        ]
-        state = ui.start(
-            [*command, "--log-level", "warning"],
-            ready=lambda: _answers(port),
-            env=environment,
-            ports={"http": port},
-            seconds=120,
-        )
+    options: list[str | Path] = ["--host", "127.0.0.1", "--workspace", workspace, "--log-level", "warning"]
+    ui = _serving(
+        Child(home, _UI),
+        lambda port: [scripts / _UI, *options, "--port", str(port)],
+        _free_port(PORT, "Dagster's UI"),
+        "server_info",
+        environment,
+    )
+    return ui, console
+
+
+def _serving(
+    child: Child,
+    command: Callable[[int], list[str | Path]],
+    port: int,
+    health: str,
+    environment: Mapping[str, str],
+) -> str:
+    """A process that serves HTTP on loopback, new on that port or found on its own; its address."""
+    state = child.running() or child.start(
+        command(port), ready=lambda: _answers(port, health), env=environment, ports={"http": port}, seconds=120
+    )
     return f"http://127.0.0.1:{state.ports['http']}"
 
 
 def _watch(home: Path) -> NoReturn:
     """Until Ctrl-C, or until one of them ends by itself."""
     while True:
-        for name in (_UI, _DAEMON):
+        for name in (_UI, _DAEMON, _CONSOLE):
             if Child(home, name).running() is None:
                 raise ServerError(f"{name} ended by itself. Its log: {home / f'{name}.log'}")
         time.sleep(1)
@@ -112,7 +130,7 @@ def _watch(home: Path) -> NoReturn:
 
 def _stop(home: Path) -> bool:
     """The daemon first, so that it starts no run whose UI is gone."""
-    stopped = [Child(home, name).stop() for name in (_DAEMON, _UI)]
+    stopped = [Child(home, name).stop() for name in (_DAEMON, _UI, _CONSOLE)]
     return any(stopped)
 
 
@@ -133,20 +151,20 @@ def _text(value: object) -> str:
     return str(value.absolute() if isinstance(value, Path) else value)
 
 
-def _free_port() -> int:
-    """The well-known one, or the next that is free."""
-    for port in range(PORT, PORT + 100):
+def _free_port(first: int, of: str) -> int:
+    """That port, or the next one that is free."""
+    for port in range(first, first + 100):
         with contextlib.closing(socket.socket()) as found:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 found.bind(("127.0.0.1", port))
                 return port
-    raise ServerError(f"No port from {PORT} to {PORT + 99} is free for Dagster's UI. Stop what listens there.")
+    raise ServerError(f"No port from {first} to {first + 99} is free for {of}. Stop what listens there.")
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, health: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=2) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{health}", timeout=2) as reply:
             return bool(reply.status == 200)
     except OSError:
         return False

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from ledgerlake.webhooks import prune
 from orchestration import runs
 from orchestration.engine import Engine
 
@@ -19,14 +20,20 @@ _AT_ONCE = 500
 def build_retention_job(specs: Sequence[dg.AssetSpec], buckets: int) -> dg.JobDefinition:
     """The job that lets go of what is older than LEDGERLAKE_EVENT_DAYS and LEDGERLAKE_SNAPSHOT_DAYS."""
 
-    @dg.op(description="Deletes finished runs and their events once they are old, but for the newest of each asset.")
+    @dg.op(
+        description="Deletes finished runs and their events once they are old, but for the newest of each asset, and old webhook events."
+    )
     def prune_events(context: dg.OpExecutionContext, engine: dg.ResourceParam[Engine]) -> None:
         with runs.failures(context), engine.open(buckets=buckets) as opened:
             runs.end_dead_runs(context.instance)
             days = dt.timedelta(days=opened.settings.event_days)
-            deleted = prune_runs(context.instance, specs, before=dt.datetime.now(dt.UTC) - days)
-        context.log.info(f"{deleted} runs older than {days.days} days were deleted with their events.")
-        context.add_output_metadata({"runs_deleted": deleted})
+            before = dt.datetime.now(dt.UTC) - days
+            deleted = prune_runs(context.instance, specs, before=before)
+            webhooks = prune(opened.store, before=before)
+        context.log.info(
+            f"{deleted} runs older than {days.days} days were deleted with their events, and {webhooks} webhook events."
+        )
+        context.add_output_metadata({"runs_deleted": deleted, "webhook_events_deleted": webhooks})
 
     @dg.op(
         ins={"after": dg.In(dg.Nothing)},

@@ -16,10 +16,13 @@ from connectors import ConnectorError, Retryable
 from ledgerlake.errors import LedgerlakeError, ServerError
 
 SYNCS = "ledgerlake/syncs"
-"""On runs that fetch; its value is `all` or `new`."""
+"""On runs that fetch; its value is `all`, `new`, `events` or `asked`."""
 
 BUILDS = "ledgerlake/builds"
 """On runs that build; its value is `dirty` or `chosen`."""
+
+REPAIRS = "ledgerlake/repairs"
+"""On runs that repair findings."""
 
 UNREAD = "ledgerlake/unread"
 """On runs in which no connection of a provider could be read; its value says why."""

@@ -13,12 +13,17 @@ import msgspec
 
 from connectors import PROVIDERS
 from ledgerlake.errors import LedgerlakeError
+from ledgerlake.ingest import switched_off
 from ledgerlake.store import Store
+from ledgerlake.webhooks import Wanted, mark_asked, settle, unknown
+from ledgerlake.webhooks import due as due_for_events
 from orchestration import runs
 from orchestration.engine import Engine
 from orchestration.jobs import NEW_FIRST, UnresolvedJob
+from orchestration.orders import build_order_sensors
 
 NEW_EVERY = 10
+EVENTS_EVERY = 10
 CHANGED_EVERY = 30
 
 _LONGEST = dt.timedelta(hours=1)
@@ -35,7 +40,7 @@ class Due:
 
 
 def due(store: Store, now: dt.datetime) -> list[Due]:
-    """Active connections that were never synced, or whose last sync failed for a reason that passes.
+    """Active connections that were never synced, or whose last sync was paused or failed for a reason that passes.
 
     After n failures in a row one is due 2^n minutes after the last, at most an hour: a connection that cannot be
     synced is not called every few seconds.
@@ -59,7 +64,7 @@ def due(store: Store, now: dt.datetime) -> list[Due]:
             LEFT JOIN last USING (connection_id)
             LEFT JOIN failures USING (connection_id)
             WHERE state = 'active'
-              AND (last_synced_at IS NULL OR last.outcome IN ('partial', 'retry', 'failed', 'busy'))
+              AND (last_synced_at IS NULL OR last.outcome IN ('partial', 'retry', 'failed', 'busy', 'paused'))
               AND (last.started_at IS NULL
                    OR last.started_at <= %(now)s - least(interval '1 minute' * 2 ^ least(coalesce(times, 0), 10), %(most)s))
             ORDER BY created_at, connection_id
@@ -97,7 +102,8 @@ def build_sensors(jobs: dict[str, UnresolvedJob], buckets: int) -> list[dg.Senso
     ) -> dg.RunRequest | dg.SkipReason:
         try:
             with engine.open(buckets=buckets) as opened:
-                found = due(opened.store, dt.datetime.now(dt.UTC))
+                off = switched_off(opened.store, opened.settings)
+                found = [one for one in due(opened.store, dt.datetime.now(dt.UTC)) if one.provider not in off]
         except LedgerlakeError as error:
             return dg.SkipReason(str(error))
         if not found:
@@ -107,6 +113,39 @@ def build_sensors(jobs: dict[str, UnresolvedJob], buckets: int) -> list[dg.Senso
         return dg.RunRequest(
             run_config={"ops": _sync_config(found)},
             tags={runs.SYNCS: "new", "ledgerlake/connections": str(len(found)), **runs.priority(NEW_FIRST)},
+        )
+
+    @dg.sensor(
+        job=jobs["sync_connections"],
+        minimum_interval_seconds=EVENTS_EVERY,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Syncs the connections that webhooks name, each once for all its events, and marks those handled.",
+    )
+    def webhook_events(
+        context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]
+    ) -> dg.RunRequest | dg.SkipReason:
+        try:
+            with engine.open(buckets=buckets) as opened:
+                settle(opened.store)
+                off = switched_off(opened.store, opened.settings)
+                found = [
+                    one for one in due_for_events(opened.store, dt.datetime.now(dt.UTC)) if one.provider not in off
+                ]
+                if found and runs.under_way(context.instance, runs.SYNCS, value="events"):
+                    return dg.SkipReason(f"{len(found)} connections wait for the run of the events before theirs.")
+                if found:
+                    mark_asked(opened.store, found)
+                stray = unknown(opened.store)
+        except LedgerlakeError as error:
+            return dg.SkipReason(str(error))
+        if not found:
+            return dg.SkipReason(
+                "No event asks for a sync."
+                + (f" {stray} name no connection of this store, and wait for it." if stray else "")
+            )
+        return dg.RunRequest(
+            run_config={"ops": _sync_config(found)},
+            tags={runs.SYNCS: "events", "ledgerlake/connections": str(len(found)), **runs.priority(NEW_FIRST)},
         )
 
     @dg.sensor(
@@ -164,7 +203,8 @@ def build_sensors(jobs: dict[str, UnresolvedJob], buckets: int) -> list[dg.Senso
         if sentence is not None:
             context.log.error(sentence)
 
-    return [new_connections, changed_buckets, failed_runs]
+    orders = build_order_sensors(jobs["sync_connections"], jobs["repair"], buckets)
+    return [new_connections, webhook_events, *orders, changed_buckets, failed_runs]
 
 
 def failures_in_a_row(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
@@ -187,14 +227,15 @@ def announcement(job: str, why: str, times: int) -> str | None:
     return f"{job} failed {times} times in a row, now: {why}" if times & (times - 1) == 0 else None
 
 
-def _sync_config(found: Sequence[Due]) -> dict[str, object]:
+def _sync_config(found: Sequence[Due | Wanted]) -> dict[str, object]:
     """Each provider's step gets its own connections; one without any gets none, which is not "all"."""
-    return {
-        f"sync_{provider}": {
-            "config": {"connections": [one.connection_id for one in found if one.provider == provider]}
-        }
-        for provider in PROVIDERS
-    }
+    return {f"sync_{provider}": {"config": _config_of(provider, found)} for provider in PROVIDERS}
+
+
+def _config_of(provider: str, found: Sequence[Due | Wanted]) -> dict[str, object]:
+    own = [one for one in found if one.provider == provider]
+    days = {one.connection_id: one.since.isoformat() for one in own if isinstance(one, Wanted) and one.since}
+    return {"connections": [one.connection_id for one in own], **({"since_of": days} if days else {})}
 
 
 def _listed(buckets: Sequence[int]) -> str:

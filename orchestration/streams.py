@@ -9,13 +9,15 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
+from pydantic import Field
 
 from connectors import PROVIDERS, Connector
 from ledgerlake.ingest import ConnectionResult, Counts, SyncReport, sync
 from orchestration import runs
 from orchestration.engine import Engine
 
-_QUIET = {"done", "skipped"}
+_NOT_CALLED = {"skipped", "paused"}
+_QUIET = {"done", *_NOT_CALLED}
 _CUSTOMER = {"needs_reauth", "gone"}
 
 _SCOPE = {"connection": "one read for each connection", "account": "one read for each account"}
@@ -32,6 +34,8 @@ class SyncConfig(dg.Config):
     """Read everything again."""
     connections: list[str] | None = None
     """Only these connections."""
+    since_of: dict[str, str] = Field(default_factory=dict)
+    """Of some of them, by id, everything dated that day or later again, as webhooks name days."""
 
 
 def api_key(provider: str) -> dg.AssetKey:
@@ -57,6 +61,10 @@ def source_specs() -> list[dg.AssetSpec]:
     known = [
         (["ledgerlake", "connections"], "One row a connection, with its state.", []),
         (["ledgerlake", "accounts"], "What the syncs learned of each account.", []),
+        (["ledgerlake", "syncs"], "One row a sync of a connection.", []),
+        (["ledgerlake", "findings"], "One row for each cause that a verification found.", []),
+        (["ledgerlake", "verifications"], "One row a verification.", []),
+        (["ledgerlake", "verification_results"], "How each stream of each connection fared at each step.", []),
         (
             ["raw", "quarantine"],
             "Payloads that break their stream's contract, byte for byte, with the reason.",
@@ -116,17 +124,23 @@ def _provider(connector: type[Connector], buckets: int) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: SyncConfig, engine: dg.ResourceParam[Engine]
     ) -> Iterator[dg.MaterializeResult[object] | dg.AssetCheckResult]:
         with runs.failures(context), engine.open(buckets=buckets) as opened:
-            report = asyncio.run(
-                sync(
-                    opened.store,
-                    opened.settings,
-                    providers=[provider],
-                    connections=config.connections,
-                    since=_day(config.since),
-                    full=config.full,
-                    today=_day(config.today),
-                    progress=engine.watcher.syncing,
+            reports = [
+                asyncio.run(
+                    sync(
+                        opened.store,
+                        opened.settings,
+                        providers=[provider],
+                        connections=connections,
+                        since=since,
+                        full=config.full,
+                        today=_day(config.today),
+                        progress=engine.watcher.syncing,
+                    )
                 )
+                for connections, since in _reads(config)
+            ]
+            report = SyncReport(
+                tuple(one for each in reports for one in each.connections), sum(each.seconds for each in reports)
             )
             engine.watcher.synced(report)
         for spec, stream in zip(specs, connector.streams, strict=True):
@@ -138,6 +152,19 @@ def _provider(connector: type[Connector], buckets: int) -> dg.AssetsDefinition:
         _note(context, provider, report)
 
     return sync_provider
+
+
+def _reads(config: SyncConfig) -> list[tuple[Sequence[str] | None, dt.date | None]]:
+    """The syncs of one step: one, or one more for each day from which some of the connections are read again."""
+    whole, since = config.connections, _day(config.since)
+    if not config.since_of:
+        return [(whole, since)]
+    rest = [one for one in whole or () if one not in config.since_of]
+    by_day: dict[str, list[str]] = {}
+    for connection_id, day in sorted(config.since_of.items()):
+        by_day.setdefault(day, []).append(connection_id)
+    reads: list[tuple[Sequence[str] | None, dt.date | None]] = [(rest, since)] if rest else []
+    return reads + [(found, _day(day)) for day, found in sorted(by_day.items())]
 
 
 def _day(text: str | None) -> dt.date | None:
@@ -156,6 +183,7 @@ def _metadata(report: SyncReport, counts: Counts) -> dict[str, dg.MetadataValue]
         "bytes": report.bytes,
         "connections_done": sum(one.outcome == "done" for one in report.connections),
         "connections_skipped": sum(one.outcome == "skipped" for one in report.connections),
+        "connections_paused": sum(one.outcome == "paused" for one in report.connections),
         "connections_failed": len(report.failed),
     }
     shown: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(value) for name, value in numbers.items()}
@@ -166,26 +194,34 @@ def _metadata(report: SyncReport, counts: Counts) -> dict[str, dg.MetadataValue]
 def _check(spec: dg.AssetCheckSpec, report: SyncReport) -> dg.AssetCheckResult:
     listed = [one for one in report.connections if one.outcome not in _QUIET]
     ours = [one for one in listed if one.outcome not in _CUSTOMER]
+    resting = [one for one in report.connections if one.outcome in _NOT_CALLED]
     if not report.connections:
         description = "There is no connection yet: `ledgerlake connect` adds one."
     elif listed:
         description = f"{len(listed)} of {len(report.connections)} connections were not read to their end."
-    else:
+    elif resting:
         description = (
-            f"All {len(report.connections)} connections were read to their end, or are not called by their state."
+            f"{len(resting)} of {len(report.connections)} connections are not called, or were paused while they were read; "
+            "the others were read to their end."
         )
+    else:
+        description = f"All {len(report.connections)} connections were read to their end."
     return dg.AssetCheckResult(
         asset_key=spec.asset_key,
         check_name=spec.name,
         passed=bool(report.connections) and not listed,
         severity=dg.AssetCheckSeverity.ERROR if ours else dg.AssetCheckSeverity.WARN,
         description=description,
-        metadata={"connections": dg.MetadataValue.md(table(listed))} if listed else {},
+        metadata={
+            name: dg.MetadataValue.md(table(results))
+            for name, results in (("connections", listed), ("not_called", resting))
+            if results
+        },
     )
 
 
 def table(results: Sequence[ConnectionResult], most: int = 100) -> str:
-    """The connections that somebody has to look at, as a Markdown table."""
+    """Connections with what came of them, as a Markdown table."""
     rows = ["| connection | customer | outcome | why |", "|---|---|---|---|"]
     rows += [
         f"| {one.connection_id} | {_cell(one.customer_id)} | {one.outcome} | {_cell(one.error or '')} |"
@@ -205,7 +241,7 @@ def _note(context: dg.AssetExecutionContext, provider: str, report: SyncReport) 
 
     What other providers brought, and what was stored before, is still to be built.
     """
-    called = [one for one in report.connections if one.outcome != "skipped"]
+    called = [one for one in report.connections if one.outcome not in _NOT_CALLED]
     failed = [one for one in called if one.outcome not in _CUSTOMER | {"done", "partial"}]
     if failed and len(failed) == len(called):
         sentence = f"None of {len(failed)} {provider} connections could be read. The first: {failed[0].error}"

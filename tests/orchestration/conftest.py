@@ -2,12 +2,10 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
-import httpx
 import pytest
 
 import sandbox
@@ -22,23 +20,6 @@ with warnings.catch_warnings():
 
 from orchestration.definitions import build_definitions
 from orchestration.engine import Engine
-
-TODAY = date(2026, 3, 1)
-
-
-@pytest.fixture(scope="session")
-def bank() -> Iterator[sandbox.Server]:
-    """Teller with four customers and two months."""
-    world = sandbox.World.of(seed=7, customers=4, years=0, today=TODAY)
-    with sandbox.Server(world, sandbox.Clock(TODAY)) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def customers(bank: sandbox.Server) -> list[dict[str, Any]]:
-    """The bank's customers, with the secrets that their connections have."""
-    told: list[dict[str, Any]] = httpx.get(f"{bank.control_url}/customers").json()
-    return [one for one in told if one["provider"] == "teller"]
 
 
 @pytest.fixture

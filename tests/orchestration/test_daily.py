@@ -6,16 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
-import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from ledgerlake.lake import Lake
 from ledgerlake.lake._project import PROJECT
 from ledgerlake.local import servers
 from ledgerlake.settings import Settings
 from ledgerlake.store import Connection, Store, position
-from orchestration import instance as instances
 from orchestration import runs
 from orchestration.daily import run_config
 from orchestration.definitions import build_definitions
@@ -133,46 +130,6 @@ def test_a_failed_test_fails_the_run_is_shown_as_its_check_and_publishes_nothing
     assert "main/dim_customers" not in materialized(result)
     with servers(settings) as where:
         assert Lake(where, settings).snapshots() == []
-
-
-@pytest.mark.slow
-def test_nothing_secret_is_in_the_event_log(
-    definitions: dg.Definitions,
-    settings: Settings,
-    postgres_url: str,
-    connect: Callable[[int], Connection],
-    customers: list[dict[str, dict[str, str]]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    connect(0)
-    for name, value in instances.prepare(settings, postgres_url).items():
-        monkeypatch.setenv(name, value)
-    with instances.at_terminal(instances.prepare(settings, postgres_url)) as persistent:
-        assert execute(definitions, persistent).success
-    secrets = {
-        "token": customers[0]["secrets"]["access_token"],
-        "PostgreSQL": str(conninfo_to_dict(postgres_url)["password"]),
-        "S3": settings.aws_secret_access_key.get_secret_value() if settings.aws_secret_access_key else "",
-        "vault": settings.secret_keys[0].get_secret_value(),
-    }
-    assert all(secrets.values())
-    with psycopg.connect(postgres_url) as connection:
-        tables = [
-            str(row[0])
-            for row in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'dagster'").fetchall()
-        ]
-        assert "event_logs" in tables
-        held = [
-            (table, name)
-            for table in tables
-            for name, secret in secrets.items()
-            if connection.execute(
-                f'SELECT 1 FROM dagster."{table}" AS t WHERE strpos(t::text, %s) > 0 LIMIT 1', (secret,)
-            ).fetchone()
-        ]
-        ((events,),) = connection.execute("SELECT count(*) FROM dagster.event_logs").fetchall()
-    assert events > 50
-    assert held == []
 
 
 def test_a_store_behind_the_code_stops_the_job_before_it_does_anything(

@@ -25,7 +25,10 @@ STREAMS = {
 }
 ASSETS = {
     "lake": ["lake/snapshot"],
-    "store": ["ledgerlake/accounts", "ledgerlake/connections", "raw/quarantine"],
+    "store": [
+        *("ledgerlake/accounts", "ledgerlake/connections", "ledgerlake/findings", "ledgerlake/syncs"),
+        *("ledgerlake/verification_results", "ledgerlake/verifications", "raw/quarantine"),
+    ],
     **{layer: [f"{SCHEMAS[layer]}/{name}" for name in names] for layer, names in MODELS.items()},
     **STREAMS,
 }
@@ -72,7 +75,10 @@ def test_models_are_partitioned_by_bucket_but_for_those_over_all_customers(defin
         for spec in definitions.resolve_all_asset_specs()
         if spec.partitions_def is not None
     }
-    models = set(ASSETS["staging"] + ASSETS["intermediate"] + ASSETS["marts"]) - {"main/source_mix"}
+    models = set(ASSETS["staging"] + ASSETS["intermediate"] + ASSETS["marts"]) - {
+        "main/source_mix",
+        "main/fct_findings",
+    }
     assert partitions == {key: ["0", "1", "2", "3"] for key in models}
 
 
@@ -90,10 +96,12 @@ def test_every_test_of_dbt_is_a_check_and_the_streams_have_their_own(
     by_asset: dict[str, set[str]] = {}
     for key in graph.asset_check_keys:
         by_asset.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
-    assert by_asset["raw/teller_accounts"] == {"connections_synced", "fresh", "quarantine_is_empty"}
-    assert by_asset["raw/teller_details"] == {"quarantine_is_empty"}
+    assert by_asset["raw/teller_accounts"] == {"connections_synced", "fresh", "quarantine_is_empty", "verified"}
+    assert by_asset["raw/teller_details"] == {"quarantine_is_empty", "verified"}
     assert by_asset["lake/snapshot"] == {"nothing_lost"}
-    tests = {name for asset, names in by_asset.items() for name in names if asset.startswith("main/")}
+    for key in (key for layer in ("staging", "intermediate", "marts") for key in ASSETS[layer]):
+        assert "verified" in by_asset[key]
+    tests = {name for asset, names in by_asset.items() for name in names if asset.startswith("main/")} - {"verified"}
     manifest = load_manifest(settings)["nodes"].values()
     assert tests == {
         node["name"]
@@ -110,6 +118,7 @@ def test_the_jobs_schedules_and_sensors_are_these_and_all_run_by_default(definit
         "build_buckets",
         "daily",
         "look",
+        "repair",
         "retention",
         "sync_connections",
     ]
@@ -124,7 +133,11 @@ def test_the_jobs_schedules_and_sensors_are_these_and_all_run_by_default(definit
     assert {one.name: (one.minimum_interval_seconds, one.default_status.value) for one in repository.sensor_defs} == {
         "changed_buckets": (30, "RUNNING"),
         "failed_runs": (30, "RUNNING"),
+        "findings": (60, "RUNNING"),
         "new_connections": (10, "RUNNING"),
+        "repair_orders": (5, "RUNNING"),
+        "sync_orders": (5, "RUNNING"),
+        "webhook_events": (10, "RUNNING"),
     }
 
 
