@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import ingest, memory, publish, transform
+from benchmarks import ingest, memory, publish, thrift, transform
 from benchmarks.house import House, Size
 from benchmarks.machine import facts
 from benchmarks.result import Comparison, as_json, as_table, say, write_readme
@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, Callable[[House, Size], list[Comparison]]] = {
     "transform": transform.measure,
     "memory": memory.measure,
     "publish": publish.measure,
+    "requests": thrift.measure,
 }
 
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     names = asked.names or list(BENCHMARKS)
     size = Size(rows=asked.rows, runs=asked.runs)
-    _forget_environment()
+    forget_environment()
     log.configure("warning")
     found: list[Comparison] = []
     with tempfile.TemporaryDirectory(prefix="ledgerlake-bench-") as folder:
@@ -72,7 +73,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _forget_environment() -> None:
+def forget_environment() -> None:
     """No setting of the developer's own: what is measured is the same on every machine."""
     for name in list(os.environ):
         if name.startswith(("LEDGERLAKE_", "AWS_", "DBT_", "PG")):

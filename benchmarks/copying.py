@@ -42,7 +42,7 @@ def lines(pages: list[bytes]) -> list[bytes]:
         % (
             identity.decode(raw).id.encode(),
             bytes(raw).replace(b"\\", b"\\\\"),
-            hashlib.blake2b(raw, digest_size=16).hexdigest().encode(),
+            hashlib.sha256(raw).hexdigest()[:32].encode(),
         )
         for page in pages
         for raw in split.decode(page)

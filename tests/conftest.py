@@ -1,12 +1,15 @@
 """Real servers, started once for all workers; a fresh database and a fresh S3 prefix for each test."""
 
+import datetime as dt
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import hypothesis
 import psycopg
 import pytest
@@ -14,12 +17,21 @@ from psycopg import sql
 from pydantic import SecretStr
 from pytest_socket import socket_allow_hosts
 
+import sandbox
+from ledgerlake.lake import PROJECT
 from ledgerlake.local import S3, Servers, servers
 from ledgerlake.local._process import locked, read
-from ledgerlake.settings import Settings
+from ledgerlake.settings import Settings, variable
 from ledgerlake.store import Store, Vault, migrate
+from tests.fork import Fork
 
 BUCKETS = 4
+TODAY = dt.date(2026, 3, 1)
+
+# Files in memory, where that is ample: each test's database is a thousand of them, which take a disk a second.
+_MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 4 << 30:
+    os.environ["TMPDIR"], tempfile.tempdir = str(_MEMORY), None
 
 # In CI a property is tried with the same examples each time: new ones are found where somebody can look at them.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
@@ -53,6 +65,7 @@ def shared_servers(shared: Path) -> Iterator[Servers]:
     """PostgreSQL and S3, started by the first worker that asks; the last that leaves stops and removes them."""
     home = shared / "servers"
     with servers(Settings(home=home)) as where:
+        _without_fsync(where)
         yield where
     states = [read(path) for path in home.glob("*.json")]
     if not any(state is not None and state.process.alive() for state in states):
@@ -70,6 +83,14 @@ def _template(shared: Path, shared_servers: Servers) -> str:
     return name
 
 
+def _without_fsync(where: Servers) -> None:
+    """PostgreSQL need not outlive the machine: what makes it so costs ten times the copy of a database."""
+    with _admin(where) as connection:
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
+        connection.execute("SELECT pg_reload_conf()")
+
+
 def _admin(where: Servers) -> psycopg.Connection:
     return psycopg.connect(where.postgres_url, dbname="postgres", autocommit=True)
 
@@ -82,7 +103,9 @@ def _fresh(where: Servers, template: str) -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     with _admin(where) as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
         )
         yield _database(where, name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -131,3 +154,69 @@ def settings(tmp_path: Path, postgres_url: str, s3: S3) -> Settings:
 @pytest.fixture
 def vault(settings: Settings) -> Vault:
     return Vault.of(settings)
+
+
+@pytest.fixture(scope="session")
+def bank() -> Iterator[sandbox.Server]:
+    """A sandbox of four customers and two months, for all tests that only read it."""
+    with sandbox.Server(sandbox.World.of(seed=7, customers=4, years=0, today=TODAY), sandbox.Clock(TODAY)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def customers(bank: sandbox.Server) -> list[dict[str, Any]]:
+    """The customers that the bank has at Teller, with the secrets that their connections have."""
+    told: list[dict[str, Any]] = httpx.get(f"{bank.control_url}/customers", trust_env=False).json()
+    return [one for one in told if one["provider"] == "teller"]
+
+
+@pytest.fixture(scope="session")
+def environment() -> Callable[[Settings], dict[str, str]]:
+    """Turns settings into the whole environment of a process that is to have them and nothing else of ours."""
+
+    def of(settings: Settings) -> dict[str, str]:
+        given: dict[str, str] = {}
+        for name in Settings.model_fields:
+            value = getattr(settings, name)
+            parts = [_shown(part) for part in (value if isinstance(value, tuple) else (value,)) if part is not None]
+            if parts:
+                given[variable(name)] = ",".join(parts)
+        return {"PATH": os.environ["PATH"], "HOME": str(settings.home), **given}
+
+    return of
+
+
+def _shown(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+@pytest.fixture(scope="session")
+def fork() -> Iterator[Fork]:
+    """Runs commands in processes of their own, without their seconds of imports."""
+    fork = Fork()
+    yield fork
+    fork.close()
+
+
+_PARSE = """
+import sys
+from dbt.cli.main import dbtRunner
+
+project, folder = sys.argv[1:]
+arguments = ["--quiet", "--log-level-file", "none", "--log-path", folder, "parse", "--target-path", folder]
+assert dbtRunner().invoke([*arguments, "--project-dir", project, "--profiles-dir", project]).success
+"""
+
+
+@pytest.fixture(scope="session")
+def parsed(shared: Path, fork: Fork) -> Path:
+    """What dbt keeps of a parsed project, made once for all workers: copied to a home's `dbt`, it spares it seconds."""
+    folder = shared / "parsed"
+    with locked(shared / "parsed.lock"):
+        if not folder.exists():
+            env = {"PATH": os.environ["PATH"], "HOME": str(shared)}
+            fork.start(
+                _PARSE, str(PROJECT), str(shared / "parsing"), env=env, cwd=shared, loaded=["dbt.cli.main"]
+            ).wait().check_returncode()
+            (shared / "parsing").rename(folder)
+    return folder

@@ -3,13 +3,13 @@
 import datetime as dt
 import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,10 +17,11 @@ import pytest
 from pydantic import SecretStr
 
 from ledgerlake.lake import Lake
-from ledgerlake.local import Servers
-from ledgerlake.settings import Settings, variable
+from ledgerlake.local import S3, Servers
+from ledgerlake.settings import Settings
 from ledgerlake.store import Store, Vault
 from sandbox import Clock, Server, World
+from tests.fork import Child, Fork
 
 OPENING = dt.date(2025, 9, 1)
 FIRST_DAY = dt.date(2026, 3, 1)
@@ -41,6 +42,7 @@ with servers(settings) as where:
     assert not report.broken, report.broken
     Lake(where, settings).build()
 """
+_LOADED = ("ledgerlake.ingest", "ledgerlake.lake", "dbt.cli.main")
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Platform:
     """A store and a lake, the sandbox that feeds them, and a clock that moves both."""
 
     settings: Settings
+    environment: dict[str, str]
+    fork: Fork
     where: Servers
     server: Server
     clock: Clock
@@ -72,18 +76,16 @@ class Platform:
     def run_day(self) -> None:
         """A whole day, to its end."""
         started = time.monotonic()
-        child = self._start()
-        _, said = child.communicate(timeout=100)
-        assert child.returncode == 0, said
+        done = self._start().wait()
+        assert done.returncode == 0, done.stderr
         self.day_takes = time.monotonic() - started
 
     def kill_day(self) -> bool:
         """A day that is killed at a random instant; False where it was over before that."""
         child = self._start()
-        time.sleep(self.dice.uniform(0.3, self.day_takes))
+        time.sleep(self.dice.uniform(0, self.day_takes))
         child.kill()
-        child.communicate()
-        return child.returncode == -signal.SIGKILL
+        return child.wait().returncode == -signal.SIGKILL
 
     def next_day(self) -> None:
         self.clock.move(1)
@@ -115,13 +117,9 @@ class Platform:
             if expected.get(key) != found.get(key)
         }
 
-    def _start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", _DAY, self.clock.today.isoformat()],
-            env={"PATH": os.environ["PATH"], "HOME": str(self.settings.home), **_environment(self.settings)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+    def _start(self) -> Child:
+        return self.fork.start(
+            _DAY, self.clock.today.isoformat(), env=self.environment, cwd=self.settings.home, loaded=_LOADED
         )
 
     def _get(self, path: str, **params: str) -> Any:
@@ -129,21 +127,18 @@ class Platform:
         return httpx.get(url, params=params, trust_env=False, timeout=60).raise_for_status().json()
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, tuple):
-            value = ",".join(part.get_secret_value() for part in value) or None
-        if value is not None:
-            given[variable(name)] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-    return given
-
-
 @pytest.fixture
-def platform(settings: Settings, postgres_url: str, s3: Any) -> Iterator[Callable[[int], Platform]]:
+def platform(
+    settings: Settings,
+    environment: Callable[[Settings], dict[str, str]],
+    fork: Fork,
+    parsed: Path,
+    postgres_url: str,
+    s3: S3,
+) -> Iterator[Callable[[int], Platform]]:
     """Make a platform of so many customers; its seed is printed by a test that fails."""
     servers = []
+    shutil.copytree(parsed, settings.home / "dbt")
 
     def make(customers: int) -> Platform:
         clock = Clock(FIRST_DAY)
@@ -153,7 +148,8 @@ def platform(settings: Settings, postgres_url: str, s3: Any) -> Iterator[Callabl
         reached = settings.model_copy(update={"teller_url": server.teller_url, "teller_requests_per_second": 1000})
         seed = int(os.environ.get("LEDGERLAKE_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
         print(f"seed {seed}")
-        made = Platform(reached, Servers(postgres_url, s3), server, clock, random.Random(seed))
+        where = Servers(postgres_url, s3)
+        made = Platform(reached, environment(reached), fork, where, server, clock, random.Random(seed))
         made.connect()
         return made
 

@@ -24,6 +24,6 @@ def test_whatever_instant_it_is_killed_at_the_next_run_sets_all_right(platform: 
         killed += day.kill_day()
         day.run_day()
         assert day.differences() == {}
-        report = verify(day.where, day.settings)
+        report = verify(day.where, day.settings, today=day.clock.today)
         assert (report.findings, report.compared > 0) == ((), True)
     assert killed > CRASHES / 2

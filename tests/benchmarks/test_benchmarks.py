@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import ingest, transform
+from benchmarks import ingest, thrift, transform
 from benchmarks.bank import COUNT, pages, row
 from benchmarks.house import House, Size
 from benchmarks.result import Comparison, Goal, as_json, as_table, write_readme
@@ -50,6 +50,17 @@ def test_transform_sets_the_model_beside_a_bare_copy(house: House) -> None:
         Goal("≤", 1.3),
     )
     assert len(found.ours) == len(found.theirs) == 1
+
+
+def test_requests_sets_each_providers_days_beside_the_least_of_its_protocol(house: House) -> None:
+    found = thrift.measure(house, ONCE, days=3, customers=5)
+    assert [(one.what.partition(":")[0], one.unit, one.goal) for one in found] == [
+        (f"{provider}, {day}", unit, goal)
+        for provider in thrift.LEAST
+        for day in ("a quiet day", "a busy day", "after 3 days")
+        for unit, goal in (("requests a record", Goal("≤", 1.5)), ("bytes a record", None))
+    ]
+    assert all(one.ratio >= 1 for one in found if one.goal)
 
 
 def test_the_bank_has_each_row_once_in_pages_that_end_with_an_empty_one() -> None:

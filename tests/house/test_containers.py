@@ -40,6 +40,7 @@ def settings() -> set[str]:
 def test_the_services_are_the_ones_that_are_used(compose: dict[str, Any]) -> None:
     assert sorted(compose["services"]) == [
         "code-server",
+        "console",
         "daemon",
         "migrate",
         "postgres",
@@ -65,7 +66,7 @@ def test_containers_run_the_s3_server_that_a_checkout_runs(compose: dict[str, An
 
 def test_ports_are_published_on_loopback_only(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 4
+    assert len(ports) == 5
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
 
