@@ -212,17 +212,19 @@ def _ninefold(pattern: str, times: int) -> Callable[[str], str]:
 
 
 def balance_kept(plot: Plot) -> Planted | None:
-    """A reading that repeats another amount than the bank shows, and than the account's transactions add up to."""
-    learned = plot.run("SELECT account_id FROM ledgerlake.account_offsets WHERE connection_id = %(connection)s")
-    known = {account_id for (account_id,) in learned}
-    readings = [one for one in plot.held if one.stream == "balances" and one.account_id in known and not one.removed]
+    """A reading that repeats another amount than the bank shows, in a payload that is as a sync would store it."""
+    readings = [
+        one
+        for one in plot.held
+        if one.stream == "balances" and one.shown_as is not None and one.version == 1 and not one.removed
+    ]
     if not readings:
         return None
     one = plot.chance.choice(readings)
     pattern = _BALANCE[plot.connection.provider]
     if not plot.rewrite("balances", one.record_id, _ninefold(pattern, 0), consistently=True):
         return None
-    named = Named("mismatch", "source", None, "balances", "balance", plot.id)
+    named = Named("mismatch", "source", None, "balances", "amount", plot.id)
     return Planted("a balance not refreshed", named, Expected(frozenset({(plot.id, "balances", one.record_id)})))
 
 
@@ -239,7 +241,7 @@ def account_missing(plot: Plot) -> Planted | None:
         if mine := [one.record_id for one in whole if one.stream == stream]:
             plot.delete(stream, mine)
             plot.untell(stream, account, len(mine))
-    for table in ("accounts", "cursors", "account_offsets"):
+    for table in ("accounts", "cursors"):
         plot.run(
             f"DELETE FROM ledgerlake.{table} WHERE connection_id = %(connection)s AND account_id = %(account)s",
             account=account,

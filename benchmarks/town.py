@@ -163,8 +163,6 @@ def town(servers: Servers, home: Path, *, customers: int, seed: int) -> Iterator
         made.lake.build()
         if found := made.verify(census=True).findings:
             raise RuntimeError(f"expected a clean town, found {'; '.join(one.message for one in found)}")
-        # As if some days had passed on which each account's balance and transactions added up.
-        made.run("UPDATE ledgerlake.account_offsets SET held = 3, as_of = as_of - 1")
         yield made
 
 

@@ -5,17 +5,15 @@ Does not belong here: how that is found out (``ledgerlake.integrity``).
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 
-from connectors import PROVIDERS
 from ledgerlake.errors import LedgerlakeError
-from ledgerlake.integrity import Findings, Report, StoredFinding, verify
+from ledgerlake.integrity import Findings, Report, verify
 from orchestration import runs
 from orchestration.engine import Engine
 from orchestration.models import SNAPSHOT
-from orchestration.streams import stream_key
 
 LOSSES = frozenset({"missing", "unexpected", "duplicate", "mismatch"})
 """Kinds of findings that say a record was lost or made up; the others say what could not be compared."""
@@ -24,25 +22,17 @@ _MOST = 100
 _SHOWN = 5
 
 
-def build_audit(models: dg.AssetsDefinition, buckets: int) -> dg.AssetChecksDefinition:
-    """The check on the snapshot, and one on each stream and model: whether it is where something was lost."""
-    snapshot = dg.AssetCheckSpec(
+def build_audit(buckets: int) -> dg.AssetChecksDefinition:
+    """The check on the snapshot."""
+    spec = dg.AssetCheckSpec(
         "nothing_lost",
         asset=SNAPSHOT,
         description="Source, receipts, raw records, models and published files, compared record by record.",
     )
-    keys = [stream_key(provider, stream.name) for provider, one in PROVIDERS.items() for stream in one.streams]
-    keys += sorted(key for key in models.keys if key != SNAPSHOT)
-    parts = [
-        dg.AssetCheckSpec(
-            "verified", asset=key, description="No open finding of the last verification names this as its place."
-        )
-        for key in keys
-    ]
 
     @dg.multi_asset_check(
         name="verify",
-        specs=[snapshot, *parts],
+        specs=[spec],
         description="Compares every step of every stream, both ways.",
         config_schema={"today": dg.Field(str, is_required=False, description="The day it is, as 2026-01-31.")},
     )
@@ -53,58 +43,13 @@ def build_audit(models: dg.AssetsDefinition, buckets: int) -> dg.AssetChecksDefi
         with runs.failures(step), engine.open(buckets=buckets) as opened:
             today = step.op_config.get("today")
             report = verify(opened.where, opened.settings, today=dt.date.fromisoformat(today) if today else None)
-            open_ones = Findings(opened.store, opened.settings).listed()
-            console = opened.settings.console_url
         engine.watcher.verified(report)
-        yield _result(snapshot, report)
-        for spec in parts:
-            yield _part(spec, [one for one in open_ones if place(one) == spec.asset_key], report, console)
+        yield _result(spec, report)
         lost = [one for one in report.findings if one.kind in LOSSES]
         if lost:
             raise runs.failure(step, f"{len(lost)} findings. The first: {lost[0].message}", transient=False)
 
     return verify_snapshot
-
-
-def place(finding: StoredFinding) -> dg.AssetKey | None:
-    """The asset at which a finding shows: its model, or its raw stream; None for one of the whole."""
-    if finding.model is not None:
-        layer = {"stg": "staging", "int": "intermediate"}.get(finding.model.partition("_")[0], "main")
-        return dg.AssetKey([layer, finding.model])
-    if finding.provider is not None and finding.stream is not None:
-        return stream_key(finding.provider, finding.stream)
-    return None
-
-
-def _part(
-    spec: dg.AssetCheckSpec, found: Sequence[StoredFinding], report: Report, console: str | None
-) -> dg.AssetCheckResult:
-    links = [
-        f"[{one.finding_id}]({console}/integrity/{one.finding_id}): {one.message}"
-        if console
-        else f"{one.finding_id}: {one.message}"
-        for one in found[:_MOST]
-    ]
-    return dg.AssetCheckResult(
-        asset_key=spec.asset_key,
-        check_name=spec.name,
-        passed=not found and bool(report.connections),
-        severity=dg.AssetCheckSeverity.ERROR
-        if any(one.kind in LOSSES for one in found)
-        else dg.AssetCheckSeverity.WARN,
-        description=(
-            f"{len(found)} open findings: `ledgerlake findings show {found[0].finding_id}`."
-            if found
-            else "No open finding."
-            if report.connections
-            else "There is no connection yet: nothing could be compared."
-        ),
-        metadata={
-            "findings": dg.MetadataValue.int(len(found)),
-            "records": dg.MetadataValue.int(sum(one.records for one in found)),
-            **({"what": dg.MetadataValue.md("\n".join(f"- {line}" for line in links))} if links else {}),
-        },
-    )
 
 
 def _result(spec: dg.AssetCheckSpec, report: Report) -> dg.AssetCheckResult:

@@ -26,7 +26,7 @@ def build_definitions(settings: Settings, engine: Engine, *, project: Path = PRO
     syncs = build_sync_assets(buckets)
     checks = build_raw_checks(buckets)
     models = build_model_assets(load_manifest(settings, project), buckets)
-    audit = build_audit(models, buckets)
+    audit = build_audit(buckets)
     jobs = build_jobs(syncs, checks, models, audit, buckets)
     return dg.Definitions(
         assets=[*source_specs(), *syncs, models],

@@ -30,10 +30,10 @@ def build_jobs(
     buckets: int,
 ) -> dict[str, UnresolvedJob]:
     """All jobs, by name."""
-    verify = dg.AssetSelection.checks(audit)
-    fetch = dg.AssetSelection.assets(*syncs) - verify
+    fetch = dg.AssetSelection.assets(*syncs)
     look = dg.AssetSelection.checks(*checks)
-    transform = dg.AssetSelection.assets(models) - verify
+    transform = dg.AssetSelection.assets(models)
+    verify = dg.AssetSelection.checks(audit)
     specs = [spec for definition in (*syncs, models) for spec in definition.specs]
     jobs: list[UnresolvedJob] = [
         dg.define_asset_job(
@@ -53,7 +53,7 @@ def build_jobs(
         ),
         dg.define_asset_job(
             "build_buckets",
-            transform,
+            transform - verify,
             description="Build, audit and publish buckets, without a sync.",
             tags={runs.BUILDS: "chosen", **runs.priority(BUILDS_THEN), **_RETRIES},
             executor_def=dg.in_process_executor,
