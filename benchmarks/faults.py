@@ -141,7 +141,7 @@ def _round(
         faulty = project(base.project, folder, changes.made)
         before = rows.files(copy)
         copy = Town(copy.where, copy.settings, faulty)
-        copy.lake.build()
+        copy.lake.build(sorted({one.bucket for one in base.connections}))
         if older is not None:
             rows.put_back(copy, before, older)
         for kind, connection in late:
