@@ -178,6 +178,22 @@ class Catalog:
         """What was published at a snapshot."""
         return next((one.record for one in self.snapshots() if at is not None and one.id <= at), NOTHING)
 
+    def earlier(self, name: Name, bucket: int) -> list[str]:
+        """The paths of the files of a table's bucket that only older snapshots have, the newest first."""
+        with self._store.connect() as connection:
+            rows = connection.execute(
+                f"""
+                select f.path from {METADATA_SCHEMA}.ducklake_schema s
+                join {METADATA_SCHEMA}.ducklake_table t using (schema_id)
+                join {METADATA_SCHEMA}.ducklake_data_file f using (table_id)
+                where schema_name = %s and table_name = %s and f.end_snapshot is not null and not f.path_is_relative
+                order by f.begin_snapshot desc, f.data_file_id desc
+                """,
+                name,
+            ).fetchall()
+        paths = dict.fromkeys(path for (path,) in rows)
+        return [path for path in paths if DataFile(path, 0, 0).bucket in (None, bucket)]
+
     def tables(self, at: int) -> dict[Name, Table]:
         """Every table of a snapshot."""
         with self._store.connect() as connection:

@@ -6,14 +6,14 @@ Belongs here: the order of things in a build. Does not belong here: how each of 
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
 from ledgerlake.errors import UsageError
-from ledgerlake.lake._catalog import NOTHING, Catalog, Name, Record, Snapshot, Table
+from ledgerlake.lake._catalog import NOTHING, Catalog, DataFile, Name, Record, Snapshot, Table
 from ledgerlake.lake._errors import BuildFailed, PublishFailed
 from ledgerlake.lake._plan import Ground, Plan, ground, new_build_id
 from ledgerlake.lake._project import PROJECT, Model, absent, fingerprint, models
@@ -73,6 +73,12 @@ class Reading:
     record: Record
     tables: Mapping[Name, Table]
     snapshots: Sequence[Snapshot]
+    catalog: Catalog
+
+    def earlier(self, name: Name, bucket: int) -> Iterator[str]:
+        """What older snapshots had of a table's bucket: a SELECT in parentheses of each such file, the newest first."""
+        for path in self.catalog.earlier(name, bucket):
+            yield relation(replace(self.tables[name], data=(DataFile(path, 0, 0),)))
 
     def relation(self, name: Name, without: Collection[str] = ()) -> str:
         """A SELECT in parentheses of a published table, by its files: ten times as fast as by the catalog.
@@ -194,6 +200,7 @@ class Lake:
                 next((one.record for one in known if newest is not None and one.id <= newest), NOTHING),
                 self._catalog.tables(newest) if newest is not None else {},
                 known,
+                self._catalog,
             )
 
     def snapshots(self) -> list[Snapshot]:

@@ -6,7 +6,7 @@ making the files (``_lake``), reading what is published (``_catalog``).
 # ruff: noqa: S608 (names go through `named`, texts through `quoted`; DuckDB takes no parameters there)
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
@@ -75,13 +75,28 @@ class Publisher:
                     _check_ground(plan, files, self._catalog.record(plan.base), before)
                 tables = self._catalog.tables(now) if now is not None else {}
                 record = Record(plan.build_id, before.with_part(part), plan.buckets)
-                with _commit(lake, record, f"build {plan.build_id}"):
-                    for name, own in _by_table(files).items():
-                        old = tables.get(name)
-                        replaced = whole or own[0].bucket is None
-                        if _make_table(lake, name, old, shapes[name], whole=replaced):
-                            _delete(lake, name, [file.bucket for file in own])
-                        _add(lake, name, [file.path for file in own if file.rows])
+                built = _by_table(files)
+                replaced = {name: [file.bucket for file in own] for name, own in built.items() if name in tables}
+
+                def commit(kept: Mapping[Name, list[str]]) -> None:
+                    with _commit(lake, record, f"build {plan.build_id}"):
+                        for name, own in built.items():
+                            every = whole or own[0].bucket is None
+                            if name in kept:
+                                lake.execute(f"drop table lake.{named(*name)}")
+                                _create(lake, name, shapes[name])
+                                _add(lake, name, kept[name])
+                            elif _make_table(lake, name, tables.get(name), shapes[name], whole=every):
+                                _delete(lake, name, replaced[name])
+                            _add(lake, name, [file.path for file in own if file.rows])
+
+                try:
+                    commit({})
+                except PublishFailed as error:
+                    damaged = _damaged(lake, replaced) if isinstance(error.__cause__, duckdb.Error) else set()
+                    if not damaged:
+                        raise
+                    commit({name: self._others(plan.build_id, name, tables[name], replaced[name]) for name in damaged})
                 return self._catalog.snapshots()[0].id
 
     def rollback(self, to: int | None = None) -> Snapshot:
@@ -97,31 +112,61 @@ class Publisher:
             then, now = self._catalog.tables(target.id), self._catalog.tables(self._catalog.newest() or 0)
             require_own(then)
             record = Record(build_id, target.record.parts, target.record.buckets, target.id)
-            copies = {name: self._copy(build_id, name, table, now.get(name)) for name, table in then.items()}
-            with _commit(lake, record, f"rollback to snapshot {target.id}"):
-                for name in now:
-                    if name not in then or then[name].columns != now[name].columns:
+            same = {name for name, table in then.items() if name in now and now[name].columns == table.columns}
+            replaced = {name: _buckets_of(set(then[name].files) ^ set(now[name].files)) for name in same}
+
+            def commit(kept: set[Name]) -> None:
+                """`kept`: the tables whose files are kept but for those that differ; all others are made anew."""
+                copies = {
+                    name: self._copy(
+                        build_id, name, set(table.files) - (set(now[name].files) if name in kept else set())
+                    )
+                    for name, table in then.items()
+                }
+                with _commit(lake, record, f"rollback to snapshot {target.id}"):
+                    for name in now.keys() - kept:
                         lake.execute(f"drop table lake.{named(*name)}")
-                for name, table in then.items():
-                    if name in now and now[name].columns == table.columns:
-                        _delete(lake, name, _buckets_of(set(table.files) ^ set(now[name].files)))
-                    else:
-                        _create(lake, name, table.columns)
-                    _add(lake, name, copies[name])
+                    for name, table in then.items():
+                        if name in kept:
+                            _delete(lake, name, replaced[name])
+                        else:
+                            _create(lake, name, table.columns)
+                        _add(lake, name, copies[name])
+
+            try:
+                commit(same)
+            except PublishFailed as error:
+                damaged = _damaged(lake, replaced) if isinstance(error.__cause__, duckdb.Error) else set()
+                if not damaged:
+                    raise
+                commit(same - damaged)
             return self._catalog.snapshots()[0]
 
-    def _copy(self, build_id: str, name: Name, then: Table, now: Table | None) -> list[str]:
-        """Copy, on the server, the files that the older snapshot had and the newest has not.
+    def _others(self, build_id: str, name: Name, table: Table, replaced: Collection[int | None]) -> list[str]:
+        """Copies of a table's files of the buckets that are not replaced."""
+        if None in replaced:
+            return []
+        return self._copy(build_id, name, [file.path for file in table.data if file.bucket not in replaced])
+
+    def _copy(self, build_id: str, name: Name, paths: Iterable[str]) -> list[str]:
+        """Copy files on the server.
 
         A file that an expired snapshot let go is deleted in time, even when another entry of the catalog names the
         same path: so an old file is never registered again, a copy of it is.
         """
-        kept = set(now.files) if now is not None and now.columns == then.columns else set()
+        from boto3.exceptions import S3UploadFailedError
+        from botocore.exceptions import BotoCoreError, ClientError
+
         client, bucket = self._where.s3.client(seconds=60), self._where.s3.bucket
         copies = []
-        for path in sorted(set(then.files) - kept):
+        for path in sorted(paths):
             copy = f"{build_prefix(self._where, build_id)}/{name[0]}/{name[1]}/{PurePosixPath(path).name}"
-            client.copy({"Bucket": bucket, "Key": _key(path, bucket)}, bucket, _key(copy, bucket))
+            try:
+                client.copy({"Bucket": bucket, "Key": _key(path, bucket)}, bucket, _key(copy, bucket))
+            except (BotoCoreError, ClientError, S3UploadFailedError) as error:
+                raise PublishFailed(
+                    f"{path} cannot be copied: {error}. Nothing was published; run `ledgerlake build --all`."
+                ) from None
             copies.append(copy)
         return copies
 
@@ -283,9 +328,27 @@ def _delete(lake: DuckDBPyConnection, name: Name, buckets: Sequence[int | None])
     lake.execute(f"delete from lake.{named(*name)} where {which}")
 
 
+def _damaged(lake: DuckDBPyConnection, replaced: Mapping[Name, Sequence[int | None]]) -> set[Name]:
+    """The tables of which a file that is let go cannot be read: DuckLake reads it to let it go."""
+    found = set()
+    for name, buckets in replaced.items():
+        lake.execute("begin")
+        try:
+            _delete(lake, name, buckets)
+        except duckdb.Error:
+            found.add(name)
+        finally:
+            with contextlib.suppress(duckdb.Error):
+                lake.execute("rollback")
+    return found
+
+
 def _add(lake: DuckDBPyConnection, name: Name, paths: Iterable[str]) -> None:
+    """Register files; those of before a column was added do not have it."""
     for path in paths:
-        lake.execute("call ducklake_add_data_files('lake', ?, ?, schema => ?)", [name[1], path, name[0]])
+        lake.execute(
+            "call ducklake_add_data_files('lake', ?, ?, schema => ?, allow_missing => true)", [name[1], path, name[0]]
+        )
 
 
 def _buckets_of(paths: Iterable[str]) -> list[int | None]:

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ledgerlake.lake import Lake, LakeError
+from ledgerlake.lake import Lake, LakeError, PublishFailed
+from ledgerlake.lake._catalog import Catalog
 from ledgerlake.lake._project import models
+from ledgerlake.local import Servers
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -64,6 +66,60 @@ def test_a_rollback_brings_back_columns_and_tables(press, lake: Lake) -> None:
     tables = lake.query("select table_name from information_schema.tables where table_schema = 'main'").rows
     empty = {name for name, model in models().items() if model.provider and model.schema == "main"}
     assert {name for (name,) in tables} - empty == {"a"}
+
+
+def test_a_rollback_brings_back_files_of_before_a_column_was_added(press, lake: Lake) -> None:
+    press.publish(a={bucket: word("one", bucket) for bucket in range(4)})
+    press.publish(a={0: "select 0::smallint as bucket, 'two' as word, 2 as more"})
+    press.publish(a={bucket: word("three", bucket) + ", 3 as more" for bucket in range(4)})
+
+    lake.rollback()
+
+    found = lake.query("select bucket, word, more from a order by all").rows
+    assert found == [(0, "two", 2), (1, "one", None), (2, "one", None), (3, "one", None)]
+
+
+def test_a_damaged_file_is_in_nobodys_way(press, lake: Lake, where: Servers) -> None:
+    press.publish(a={bucket: word("one", bucket) for bucket in range(4)})
+    first = lake.snapshots()[0].id
+    press.publish(a={0: word("two"), 1: word("two", 1)})
+    [damaged] = [
+        path for path in Catalog(where).tables(lake.snapshots()[0].id)["main", "a"].files if path.endswith("/0.parquet")
+    ]
+    bucket = where.s3.bucket
+    where.s3.client().put_object(Bucket=bucket, Key=damaged.removeprefix(f"s3://{bucket}/"), Body=b"PAR1, and no more")
+
+    lake.rollback(first)
+    assert lake.query("select bucket, word from a order by all").rows == [(bucket, "one") for bucket in range(4)]
+    with pytest.raises(PublishFailed, match=r"0.parquet.*Nothing was published"):
+        lake.rollback(first + 1)
+    press.publish(a={0: word("three")})
+
+    assert lake.query("select bucket, word from a order by all").rows == [
+        (0, "three"),
+        (1, "one"),
+        (2, "one"),
+        (3, "one"),
+    ]
+
+
+def test_a_damaged_file_is_published_anew(press, lake: Lake, where: Servers) -> None:
+    press.publish(a={bucket: word("one", bucket) for bucket in range(4)})
+    [damaged] = [
+        path for path in Catalog(where).tables(lake.snapshots()[0].id)["main", "a"].files if path.endswith("/0.parquet")
+    ]
+    bucket = where.s3.bucket
+    where.s3.client().delete_object(Bucket=bucket, Key=damaged.removeprefix(f"s3://{bucket}/"))
+
+    press.publish(a={0: word("three")})
+
+    assert lake.query("select bucket, word from a order by all").rows == [
+        (0, "three"),
+        (1, "one"),
+        (2, "one"),
+        (3, "one"),
+    ]
+    assert Catalog(where).tables(lake.snapshots()[0].id)["main", "a"].foreign is False
 
 
 def test_a_rollback_to_a_snapshot_that_is_not_there_names_those_that_are(press, lake: Lake) -> None:
