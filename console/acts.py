@@ -11,11 +11,10 @@ import psycopg
 from fastapi import HTTPException
 
 from console.house import House
-from ledgerlake.errors import UsageError
+from ledgerlake.errors import NotThere
 from ledgerlake.integrity import Findings, StoredFinding, proposed
 from ledgerlake.links import Link, Links
 from ledgerlake.orders import Order, Orders
-from ledgerlake.people import audit
 from ledgerlake.store import Connection
 
 Resolution = Literal["fixed", "accepted", "false_alarm"]
@@ -30,7 +29,7 @@ def known_connection(house: House, connection_id: str) -> Connection:
     """That connection; 404 when there is none."""
     try:
         return house.store.connection(connection_id)
-    except (UsageError, psycopg.DataError):
+    except (NotThere, psycopg.DataError):
         raise HTTPException(404) from None
 
 
@@ -40,38 +39,20 @@ def known_finding(house: House, finding_id: int) -> StoredFinding:
         raise HTTPException(404)
     try:
         return findings(house).get(finding_id)
-    except UsageError:
+    except NotThere:
         raise HTTPException(404) from None
 
 
 def pause(house: House, actor: str, connection_id: str, reason: str) -> None:
     """Stop calling a connection; one that is paused stays so, with its reason."""
-    _move(house, actor, connection_id, of="active", to="paused", reason=reason.strip() or "paused by hand")
+    known_connection(house, connection_id)
+    house.store.pause(connection_id, reason.strip() or "paused by hand", actor)
 
 
 def resume(house: House, actor: str, connection_id: str) -> None:
     """Call a paused connection again."""
-    _move(house, actor, connection_id, of="paused", to="active", reason=None)
-
-
-def _move(
-    house: House,
-    actor: str,
-    connection_id: str,
-    *,
-    of: Literal["active", "paused"],
-    to: Literal["active", "paused"],
-    reason: str | None,
-) -> None:
-    """From one state to another; what is asked for twice changes nothing the second time."""
-    before = known_connection(house, connection_id)
-    if before.state == to:
-        return
-    if before.state != of:
-        raise UsageError(f"{connection_id} is {before.state}; that cannot be done with it now.")
-    house.store.set_state(connection_id, to, reason)
-    with house.store.connect() as postgres:
-        audit(postgres, actor, to, connection_id, before=before.state, after=reason or to)
+    known_connection(house, connection_id)
+    house.store.resume(connection_id, actor)
 
 
 def sync(house: House, actor: str, connection_id: str) -> Order:
@@ -92,21 +73,18 @@ def acknowledge(house: House, actor: str, finding_id: int, comment: str) -> None
     """Somebody has seen the finding."""
     if known_finding(house, finding_id).state != "acknowledged":
         findings(house).acknowledge(finding_id, actor, comment.strip() or None)
-        _note(house, actor, "acknowledged", finding_id)
 
 
 def comment(house: House, actor: str, finding_id: int, text: str) -> None:
     """Say something about a finding."""
     known_finding(house, finding_id)
     findings(house).comment(finding_id, actor, text.strip())
-    _note(house, actor, "commented", finding_id)
 
 
 def assign(house: House, actor: str, finding_id: int, owner: str) -> None:
     """Somebody looks after a finding from now on; an empty text: nobody."""
-    before = known_finding(house, finding_id).owner
+    known_finding(house, finding_id)
     findings(house).assign(finding_id, actor, owner.strip() or None)
-    _note(house, actor, "assigned", finding_id, before, owner.strip() or None)
 
 
 def mute(house: House, actor: str, finding_id: int, until: dt.date, comment: str) -> None:
@@ -115,14 +93,12 @@ def mute(house: House, actor: str, finding_id: int, until: dt.date, comment: str
     if until < dt.datetime.now(dt.UTC).date():
         raise HTTPException(422, "Expected a day that is not past.")
     findings(house).mute(finding_id, actor, until, comment.strip() or None)
-    _note(house, actor, "muted", finding_id, None, until.isoformat())
 
 
 def resolve(house: House, actor: str, finding_id: int, reason: Resolution, comment: str) -> None:
     """Settle a finding."""
-    if (before := known_finding(house, finding_id).state) != "resolved":
+    if known_finding(house, finding_id).state != "resolved":
         findings(house).resolve(finding_id, actor, reason, comment.strip() or None)
-        _note(house, actor, "resolved", finding_id, before, reason)
 
 
 def repair(house: House, actor: str, finding_id: int) -> Order:
@@ -136,10 +112,3 @@ def make_link(house: House, actor: str, customer: str, connection: str | None, h
     made = Links(house.store, house.vault)
     link, token = made.create(actor, customer.strip(), connection_id=connection, hours=hours)
     return link, f"{house.url}/connect/{token}"
-
-
-def _note(
-    house: House, actor: str, act: str, finding_id: int, before: str | None = None, after: str | None = None
-) -> None:
-    with house.store.connect() as postgres:
-        audit(postgres, actor, act, f"finding {finding_id}", before=before, after=after)

@@ -26,7 +26,7 @@ from console.metrics import health_routes
 from console.pages import pages
 from console.security import Headers, MustChange, NotSignedIn, sign_in_routes
 from console.webhooks import Webhooks
-from ledgerlake.errors import ServerError, UsageError
+from ledgerlake.errors import NotThere, ServerError, UsageError
 from ledgerlake.lake import LakeAway, TooSlow
 from ledgerlake.local import S3
 from ledgerlake.settings import Settings
@@ -172,7 +172,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _wrong(request: Request, error: Exception) -> Response:
-    return _tell(request, 404 if str(error).lower().startswith("there is no") else 422, "It cannot be done", str(error))
+    return _tell(request, 404 if isinstance(error, NotThere) else 422, "It cannot be done", str(error))
 
 
 async def _unstorable(request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 LedgerlakeError
  ├── UsageError        wrong words or settings: nothing was tried (exit 2)
+ │    └── NotThere     what was named is not there
  ├── ServerError       a server that Ledgerlake needs is not there, or not as needed
  ├── SchemaError       the store and this version of the code do not fit each other
  └── …                 the rooms derive their own (BuildFailed, …)
@@ -21,6 +22,10 @@ class UsageError(LedgerlakeError):
     """Wrong words or settings: nothing was tried."""
 
     exit_code = 2
+
+
+class NotThere(UsageError):  # noqa: N818 - an answer, not a failure
+    """What was named is not there: a connection, a finding, a user."""
 
 
 class ServerError(LedgerlakeError):

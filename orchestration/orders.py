@@ -35,8 +35,8 @@ def build_repair_job(buckets: int) -> dg.JobDefinition:
         with runs.failures(context), engine.open(buckets=buckets) as opened:
             orders = Orders(opened.store)
             mended = failed = 0
-            for order in orders.newest(most=10_000):
-                if order.order_id not in config.orders or order.ended_at is not None or order.finding_id is None:
+            for order in orders.listed(config.orders):
+                if order.ended_at is not None or order.finding_id is None:
                     continue
                 try:
                     report = repair(opened.where, opened.settings, order.finding_id, actor=order.actor)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from console.house import House, house_of
 from console.security import Admin
 from console.sheets import of_records
-from ledgerlake.people import Act, audit_log
+from ledgerlake.store import Act, audit_log
 
 router = APIRouter()
 

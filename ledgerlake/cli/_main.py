@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import getpass
 import json
 import signal
 import subprocess
@@ -183,12 +184,9 @@ def pause(
     """
     with house() as at:
         if (whole := _whole(connection, provider)) is not None:
-            at.store.pause_provider(whole, reason)
-        elif connection is not None:
-            found = at.store.connection(connection)
-            if found.state != "active":
-                raise UsageError(f"{connection} is {found.state}, and only an active connection can be paused.")
-            at.store.set_state(connection, "paused", reason)
+            at.store.pause_provider(whole, reason, getpass.getuser())
+        elif connection is not None and not at.store.pause(connection, reason, getpass.getuser()):
+            raise UsageError(f"{connection} is paused, and only an active connection can be paused.")
     _show.out.print(f"{whole or connection} is paused.")
 
 
@@ -197,15 +195,9 @@ def resume(connection: Annotated[str | None, typer.Argument(help="Its id.")] = N
     """Call a paused connection or provider again."""
     with house() as at:
         if (whole := _whole(connection, provider)) is not None:
-            at.store.resume_provider(whole)
-        elif connection is not None:
-            found = at.store.connection(connection)
-            if found.state != "paused":
-                raise UsageError(
-                    f"{connection} is {found.state}, and only a paused connection can be resumed; "
-                    "`ledgerlake connect` repairs one that needs its customer."
-                )
-            at.store.set_state(connection, "active", None)
+            at.store.resume_provider(whole, getpass.getuser())
+        elif connection is not None and not at.store.resume(connection, getpass.getuser()):
+            raise UsageError(f"{connection} is active, and only a paused connection can be resumed.")
     _show.out.print(f"{whole or connection} is active.")
 
 

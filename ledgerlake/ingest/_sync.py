@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from pydantic import SecretStr
 
 from connectors import PROVIDERS, Client, ClientConfig, ConnectorError, Misconfigured
-from ledgerlake.errors import LedgerlakeError, ServerError, UsageError
+from ledgerlake.errors import LedgerlakeError, NotThere, ServerError, UsageError
 from ledgerlake.ingest._reader import Range, Reader, Stopped, Tally, outcome_of
 from ledgerlake.ingest._report import ConnectionResult, Counts, Event, Outcome, Progress, SyncReport
 from ledgerlake.ingest._writer import Writer
@@ -50,7 +50,7 @@ async def sync(
     chosen = store.connections(ids=connections, providers=providers)
     for connection_id in connections or ():
         if connection_id not in {one.connection_id for one in chosen}:
-            raise UsageError(f"There is no connection {connection_id}; `ledgerlake connections` lists them.")
+            raise NotThere(f"There is no connection {connection_id}; `ledgerlake connections` lists them.")
     chosen.sort(key=lambda one: (one.last_synced_at is not None, one.last_synced_at, one.connection_id))
     span = Range(
         today or dt.datetime.now(dt.UTC).date(), since, full, frozenset(accounts) if accounts is not None else None

@@ -8,15 +8,17 @@ file's. Does not belong here: where a record goes wrong (``_trail``).
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from ledgerlake.integrity._earlier import lost
 from ledgerlake.integrity._published import Fault, Published
 from ledgerlake.integrity._receipts import Place, Skipped, Told
 from ledgerlake.integrity._report import SAMPLE, Behind, Finding, Kind, Repair, Step
-from ledgerlake.integrity._steps import MONEY, Steps
+from ledgerlake.integrity._steps import MONEY, Steps, Stream
 
+_MADE_UP = Repair("person", advice="find out who wrote them, delete them from raw, then `ledgerlake build --all`")
 _SHOWN = 20
 """How many models, buckets or fields a sentence names."""
 
@@ -42,17 +44,24 @@ class Cause:
 
 
 def causes(
-    steps: Steps, published: Published, told: Mapping[Place, Told], skipped: Mapping[str, Skipped]
+    steps: Steps,
+    published: Published,
+    told: Mapping[Place, Told],
+    skipped: Mapping[str, Skipped],
+    homes: Mapping[str, tuple[str, int]],
 ) -> list[Finding]:
-    """The findings of raw, models and the published state, of ``located``; makes ``caused``: each suspect's cause."""
+    """The findings of raw, models and the published state, of ``located``; makes ``caused``: each suspect's cause.
+
+    `homes`: of each connection its provider and its bucket.
+    """
     _upstream(steps)
     _faults(steps, published.faults)
-    _raw(steps, told, skipped)
+    _raw(steps, told, skipped, homes)
     _models(steps)
     _sources(steps)
     _accounts(steps)
     return [
-        *_findings(steps, published.faults),
+        *(_whole(one, told) for one in _findings(steps, published.faults)),
         *_uncovered(steps, published.faults),
         *_receipts(steps, told, skipped),
     ]
@@ -75,7 +84,12 @@ def _faults(steps: Steps, faults: Sequence[Fault]) -> None:
         duck.executemany("INSERT INTO faults VALUES (?, ?, ?, ?)", rows)
 
 
-def _raw(steps: Steps, told: Mapping[Place, Told], skipped: Mapping[str, Skipped]) -> None:
+def _raw(
+    steps: Steps,
+    told: Mapping[Place, Told],
+    skipped: Mapping[str, Skipped],
+    homes: Mapping[str, tuple[str, int]],
+) -> None:
     """What is wrong in raw itself: rows that are gone, and rows that are not what they were."""
     duck = steps.at.duck
     duck.execute(f"CREATE OR REPLACE TEMP TABLE caused ({_COLUMNS})")
@@ -139,6 +153,7 @@ def _raw(steps: Steps, told: Mapping[Place, Told], skipped: Mapping[str, Skipped
         ORDER BY step <> 'raw'
         """
     )
+    _named_by_older_snapshots(steps, told, homes)
     # Rows that no receipt tells of came into raw from outside, after what is published was built.
     surplus = [[connection_id, stream] for (connection_id, stream), one in told.items() if one.lacking < 0]
     duck.execute("CREATE OR REPLACE TEMP TABLE surplus (connection_id VARCHAR, stream VARCHAR)")
@@ -175,6 +190,33 @@ def _raw(steps: Steps, told: Mapping[Place, Told], skipped: Mapping[str, Skipped
         WHERE NOT records.intact
         """
     )
+
+
+def _named_by_older_snapshots(steps: Steps, told: Mapping[Place, Told], homes: Mapping[str, tuple[str, int]]) -> None:
+    """Rows that raw lacks, and that neither the newest snapshot nor the source names."""
+    duck = steps.at.duck
+    known = {
+        (connection_id, stream): count
+        for connection_id, stream, count in duck.execute(
+            "SELECT whose, stream, count(*) FROM caused WHERE step = 'raw' AND kind = 'missing' GROUP BY ALL"
+        ).fetchall()
+    }
+    for (connection_id, name), one in told.items():
+        lacking = one.lacking - known.get((connection_id, name), 0)
+        if lacking <= 0 or connection_id not in homes:
+            continue
+        provider, bucket = homes[connection_id]
+        if lost(steps, Stream(provider, name), connection_id, bucket, lacking):
+            duck.execute(
+                """
+                INSERT INTO caused BY NAME
+                SELECT 0 AS seq, 'missing' AS kind, 'raw' AS step, $stream AS stream, $connection AS whose, [] AS fields,
+                       'staging' AS found_at, $stream AS of_stream, $connection AS connection_id, record_id, account_id,
+                       $provider AS provider, $bucket AS bucket, risk, risk_currency, dated
+                FROM lost
+                """,
+                {"stream": name, "connection": connection_id, "provider": provider, "bucket": bucket},
+            )
 
 
 def _sources(steps: Steps) -> None:
@@ -270,6 +312,17 @@ def _findings(steps: Steps, faults: Sequence[Fault]) -> list[Finding]:
     return [_finding(steps, connected, faults) for ones in groups.values() for connected in _connected(ones)]
 
 
+def _whole(finding: Finding, told: Mapping[Place, Told]) -> Finding:
+    """Of lost rows all that receipts tell of, also those that nothing names any more."""
+    if (finding.kind, finding.step) != ("missing", "raw") or finding.connection_id is None or finding.stream is None:
+        return finding
+    one = told.get((finding.connection_id, finding.stream))
+    if one is None or one.lacking <= finding.records:
+        return finding
+    message = _message("missing", "raw", None, finding.stream, [], one.lacking, ())
+    return replace(finding, records=one.lacking, message=message, repair=Repair("fetch", finding.connection_id))
+
+
 def _connected(rows: list[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
     """Rows that share a field, directly or over others, together."""
     parts: list[tuple[set[str], list[tuple[Any, ...]]]] = []
@@ -335,7 +388,7 @@ def _finding(steps: Steps, rows: list[tuple[Any, ...]], faults: Sequence[Fault])
         sample=sample,
         money=money,
         message=_message(kind, step, model, stream, fields, records, sample),
-        repair=_repair(steps, step, model, whose, stream, buckets),
+        repair=_repair(steps, kind, step, model, whose, stream, buckets),
     )
 
 
@@ -416,8 +469,16 @@ def _fields(fields: list[str]) -> str:
 
 
 def _repair(
-    steps: Steps, step: str, model: str | None, connection_id: str | None, stream: str, buckets: tuple[int, ...]
+    steps: Steps,
+    kind: str,
+    step: str,
+    model: str | None,
+    connection_id: str | None,
+    stream: str,
+    buckets: tuple[int, ...],
 ) -> Repair:
+    if (kind, step) == ("unexpected", "raw"):
+        return _MADE_UP
     if step in {"source", "raw", "receipts"}:
         row = steps.at.duck.execute(
             """
@@ -463,7 +524,10 @@ def _receipts(steps: Steps, told: Mapping[Place, Told], skipped: Mapping[str, Sk
                     connection_id=connection_id,
                     stream=stream,
                     records=one.lacking,
-                    message=_message("missing", "raw", None, stream, [], one.lacking, ()),
+                    message=(
+                        f"receipts tell of {one.lacking:,} more records of {stream} than raw holds: rows were deleted from "
+                        "the store from outside, and may be back by a later sync; fetch them again"
+                    ),
                     repair=Repair("fetch", connection_id, stream),
                 )
             )
@@ -510,4 +574,5 @@ def _surplus(steps: Steps, connection_id: str, stream: str, rows: int) -> Findin
         records=rows,
         sample=tuple(Behind(*one) for one in sample),
         message=f"{rows:,} records of {stream} are in raw, and no receipt tells of them: the store was changed from outside",
+        repair=_MADE_UP,
     )

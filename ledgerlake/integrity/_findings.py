@@ -20,10 +20,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from ledgerlake.errors import UsageError
+from ledgerlake.errors import NotThere, UsageError
 from ledgerlake.integrity._report import Behind, Compared, Finding, Kind, Repair, Step
 from ledgerlake.settings import Settings
-from ledgerlake.store import Store
+from ledgerlake.store import Store, audit
 
 State = Literal["open", "acknowledged", "repairing", "resolved", "muted"]
 Severity = Literal["low", "medium", "high", "critical"]
@@ -235,7 +235,8 @@ class Findings:
                 "verification": verification_id,
             },
         )
-        if not partial:
+        # A finding may be seen again when nothing names its records any more.
+        if not partial and (finding.sample or finding.records != row["records"]):
             _write_records(postgres, finding_id, finding.sample)
         if after != state:
             act = "reopened" if reopened else ("unmuted" if state == "muted" else "still there")
@@ -296,7 +297,7 @@ class Findings:
         return sorted(kept, key=lambda one: (-_SEVERITIES.index(one.severity), one.opened_at, one.finding_id))
 
     def get(self, finding_id: int) -> StoredFinding:
-        """That finding. Raises UsageError when there is none."""
+        """That finding. Raises NotThere when there is none."""
         with self._store.connect() as postgres:
             return _stored(_one(postgres, finding_id))
 
@@ -490,7 +491,7 @@ def _one(postgres: psycopg.Connection, finding_id: int) -> dict[str, Any]:
     with postgres.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(f"{_SELECT} WHERE finding_id = %s", (finding_id,)).fetchone()
     if row is None:
-        raise UsageError(f"There is no finding {finding_id}; `ledgerlake findings` lists them.")
+        raise NotThere(f"There is no finding {finding_id}; `ledgerlake findings` lists them.")
     return row
 
 
@@ -561,6 +562,8 @@ def _event(
         """,
         (finding_id, actor, act, before, after, comment),
     )
+    if actor != SYSTEM:
+        audit(postgres, actor, act, f"finding {finding_id}", before=before, after=after)
 
 
 def _resolve(

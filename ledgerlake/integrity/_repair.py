@@ -11,7 +11,7 @@ back is taken down in ``ledgerlake.corrections``, and no other.
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -19,8 +19,10 @@ from psycopg import sql
 
 from ledgerlake.errors import UsageError
 from ledgerlake.ingest import Counts, sync
+from ledgerlake.integrity._earlier import returned
 from ledgerlake.integrity._findings import Findings, StoredFinding
 from ledgerlake.integrity._report import Behind
+from ledgerlake.integrity._steps import STREAMS, Stream
 from ledgerlake.lake import Lake
 from ledgerlake.local import Servers
 from ledgerlake.settings import Settings
@@ -31,11 +33,29 @@ Say = Callable[[str], None]
 
 _ALTERED = """
 UPDATE raw.{table} SET hash = '00000000-0000-0000-0000-000000000000'
-WHERE connection_id = %s AND record_id = ANY(%s)
+WHERE connection_id = %s AND substr(sha256(convert_to(payload::text, 'UTF8')), 1, 16) <> uuid_send(hash)
 """
 """The store's word for "not what the source sent": whatever the source sends now differs from it."""
 
-_HELD = "SELECT record_id FROM raw.{table} WHERE connection_id = %s AND record_id = ANY(%s)"
+# How many rows receipts tell of that raw has not, beside each row that came since the last correction.
+_SINCE = """
+WITH held AS (
+    SELECT count(*) AS rows FROM raw.{table} WHERE connection_id = %(connection)s
+),
+told AS (
+    SELECT coalesce(sum(receipts.new), 0) AS rows
+    FROM ledgerlake.receipts AS receipts JOIN ledgerlake.syncs AS syncs USING (sync_id)
+    WHERE syncs.connection_id = %(connection)s AND receipts.stream = %(stream)s
+),
+corrected AS (
+    SELECT coalesce(sum(rows), 0) AS rows, coalesce(max(at), '-infinity') AS last
+    FROM ledgerlake.corrections WHERE connection_id = %(connection)s AND stream = %(stream)s
+)
+SELECT since.record_id, since.first_synced_at, (told.rows - corrected.rows - held.rows)::bigint
+FROM held CROSS JOIN told CROSS JOIN corrected
+LEFT JOIN raw.{table} AS since ON since.connection_id = %(connection)s AND since.first_synced_at > corrected.last
+    AND told.rows - corrected.rows > held.rows
+"""
 
 
 @dataclass(frozen=True)
@@ -130,12 +150,13 @@ def _carry_out(
     counts = Counts()
     buckets = list(wanted.buckets)
     connections: list[str] | None = None
+    whole = True
     if wanted.action == "fetch":
         assert wanted.connection_id is not None
         connections = [wanted.connection_id]
         buckets = buckets or [store.connection(wanted.connection_id).bucket]
-        records = findings.records(finding.finding_id)
-        gone = _prepare(store, finding, records)
+        if finding.kind == "mismatch" and finding.step == "raw":
+            _distrust(store, finding)
         tell("fetching again")
         report = asyncio.run(
             sync(
@@ -148,52 +169,67 @@ def _carry_out(
                 today=today,
             )
         )
-        counts = report.counts
-        _acknowledge(store, finding, gone, actor)
-        if error := report.connections[0].error:
-            tell(f"the fetch did not come to its end: {error}")
-    tell("building")
-    built = Lake(where, settings).build(buckets or None)
+        counts, [fetched] = report.counts, report.connections
+        if finding.kind == "missing" and finding.step == "raw":
+            _acknowledge(where, settings, finding, findings.records(finding.finding_id), actor)
+        whole = fetched.error is None
+        if not whole:
+            tell(f"the fetch did not come to its end, so nothing is built: {fetched.error}")
+    built = None
+    if whole:
+        tell("building")
+        built = Lake(where, settings).build(buckets or None)
     tell("verifying")
     verify(where, settings, connections=None if finding.connection_id is None else connections, today=today)
-    return counts, built.snapshot
+    return counts, built.snapshot if built is not None else None
 
 
-def _prepare(store: Store, finding: StoredFinding, records: list[Behind]) -> dict[tuple[str, str], list[str]]:
-    """Let altered rows be written again; returns the ids, by connection and stream, that the store has lost."""
-    if finding.step != "raw" or finding.provider is None:
-        return {}
-    by_stream: dict[tuple[str, str], list[str]] = {}
-    for one in records:
-        by_stream.setdefault((one.connection_id, one.stream), []).append(one.record_id)
-    if finding.kind == "mismatch":
-        with store.connect() as postgres, postgres.transaction():
-            for (connection_id, stream), ids in by_stream.items():
-                postgres.execute(_named(_ALTERED, finding.provider, stream), (connection_id, ids))
-        return {}
-    return by_stream if finding.kind == "missing" else {}
-
-
-def _acknowledge(store: Store, finding: StoredFinding, gone: dict[tuple[str, str], list[str]], actor: str) -> None:
-    """Take down which of the lost rows are there again: receipts tell of each of them twice now."""
-    if not gone or finding.provider is None:
-        return
+def _distrust(store: Store, finding: StoredFinding) -> None:
+    """Let altered rows of the finding's connection be written again."""
     with store.connect() as postgres, postgres.transaction():
-        for (connection_id, stream), ids in gone.items():
-            rows = postgres.execute(_named(_HELD, finding.provider, stream), (connection_id, ids)).fetchall()
-            if not rows:
-                continue
+        for stream in _streams(finding):
             postgres.execute(
-                """
-                INSERT INTO ledgerlake.corrections (connection_id, stream, rows, versions, finding_id, actor, reason)
-                VALUES (%s, %s, %s, 0, %s, %s, 'deleted from the store, and fetched again')
-                """,
-                (connection_id, stream, len(rows), finding.finding_id, actor),
+                sql.SQL(_ALTERED).format(table=sql.Identifier(f"{stream.provider}_{stream.name}")),
+                (finding.connection_id,),
             )
 
 
-def _named(query: str, provider: str, stream: str) -> sql.Composed:
-    return sql.SQL(query).format(table=sql.Identifier(f"{provider}_{stream}"))
+def _acknowledge(
+    where: Servers, settings: Settings, finding: StoredFinding, behind: Sequence[Behind], actor: str
+) -> None:
+    """Take down which of the lost rows are there again, fetched by this repair or by a sync before it: receipts tell of
+    each of them twice now.
+
+    A lost row that no source shows any more is none of them, and stays lost.
+    """
+    assert finding.connection_id is not None
+    store, connection_id = Store(where.postgres_url), finding.connection_id
+    bucket = store.connection(connection_id).bucket
+    with Lake(where, settings).reading() as at, store.connect() as postgres, postgres.transaction():
+        for stream in _streams(finding):
+            named = {one.record_id for one in behind if one.stream == stream.name}
+            rows = postgres.execute(
+                sql.SQL(_SINCE).format(table=sql.Identifier(f"{stream.provider}_{stream.name}")),
+                {"connection": connection_id, "stream": stream.name},
+            ).fetchall()
+            lacking = rows[0][2] if rows else 0
+            if lacking <= 0:
+                continue
+            first = {record_id: since for record_id, since, _ in rows if record_id is not None}
+            back = returned(at, stream, connection_id, bucket, first)
+            back |= {one for one in named & first.keys() if first[one] > finding.first_seen_at}
+            if count := min(len(back), lacking):
+                postgres.execute(
+                    """
+                    INSERT INTO ledgerlake.corrections (connection_id, stream, rows, versions, finding_id, actor, reason)
+                    VALUES (%s, %s, %s, 0, %s, %s, 'deleted from the store, and fetched again')
+                    """,
+                    (connection_id, stream.name, count, finding.finding_id, actor),
+                )
+
+
+def _streams(finding: StoredFinding) -> list[Stream]:
+    return [one for one in STREAMS if one.provider == finding.provider]
 
 
 def _alone(postgres: psycopg.Connection, finding_id: int) -> None:

@@ -13,8 +13,9 @@ import asyncio
 import datetime as dt
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -22,7 +23,7 @@ import psycopg
 from psycopg import sql
 
 from connectors import ConnectorError
-from ledgerlake.errors import LedgerlakeError, UsageError
+from ledgerlake.errors import LedgerlakeError, NotThere
 from ledgerlake.integrity import _receipts
 from ledgerlake.integrity._accounts import silent, still, twice
 from ledgerlake.integrity._causes import causes
@@ -69,7 +70,7 @@ def verify(
     known = {one.connection_id for one in store.connections(ids=connections)}
     for connection_id in connections or ():
         if connection_id not in known:
-            raise UsageError(f"There is no connection {connection_id}; `ledgerlake connections` lists them.")
+            raise NotThere(f"There is no connection {connection_id}; `ledgerlake connections` lists them.")
     findings = Findings(store, settings)
     day = today or dt.datetime.now(dt.UTC).date()
     verification_id = findings.begin(day, connections)
@@ -82,7 +83,7 @@ def verify(
     except Exception as error:
         findings.failed(verification_id, " ".join(str(error).split()))
         raise
-    found = tuple(_once(run.findings))
+    found = tuple(run.findings)
     compared = sum(run.steps.counted.values())
     findings.merge(
         verification_id, found, run.classes, today=day, scope=connections, snapshot=at.snapshot, compared=compared
@@ -142,17 +143,27 @@ class _Run:
         self._settings = settings
         self._postgres = postgres
         self._scope = connections
+        rows = postgres.execute("SELECT connection_id, provider, bucket FROM ledgerlake.connections")
+        self._homes: dict[str, tuple[str, int]] = {one: (provider, bucket) for one, provider, bucket in rows}
         self.steps = Steps(at, _expected(), graph, connections)
         self.findings: list[Finding] = []
         self.classes: list[Compared] = []
 
     def all(self) -> None:
+        """Make all checks; `findings` and `classes` are what they found."""
         self.steps.read_raw()
         nothing(self.steps)
         self._check("source", self._against_source)
         self._check("receipts", self._against_receipts)
         self._check("published", self._against_published)
         self._check("source", self._accounts)
+        self.findings = list(_once(self._of_provider(one) for one in self.findings))
+
+    def _of_provider(self, finding: Finding) -> Finding:
+        """What is of one connection is of its provider."""
+        if finding.provider is not None or finding.connection_id not in self._homes:
+            return finding
+        return replace(finding, provider=self._homes[finding.connection_id][0])
 
     def _check(self, step: Step, check: Callable[[], None]) -> None:
         """A check that breaks off is no pass: it becomes a finding."""
@@ -271,7 +282,7 @@ class _Run:
         steps.wait(state.grounds)
         differences(steps)
         locate(steps)
-        self.findings += causes(steps, state, self._told, self._skipped)
+        self.findings += causes(steps, state, self._told, self._skipped, self._homes)
         self.findings += self._late(state)
         self.findings += self._blind()
         self.findings += months(steps, [place for fault in state.faults for place in fault.places])
@@ -405,7 +416,7 @@ def _not_compared(step: Step, message: str) -> Finding:
     return Finding(kind="not_compared", step=step, records=0, message=message)
 
 
-def _once(found: Sequence[Finding]) -> Iterator[Finding]:
+def _once(found: Iterable[Finding]) -> Iterator[Finding]:
     """At most one finding a fingerprint: two that have the same are one cause in two places."""
     by_print: dict[str, list[Finding]] = defaultdict(list)
     for one in found:

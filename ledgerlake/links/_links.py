@@ -16,8 +16,7 @@ from psycopg.rows import class_row
 from pydantic import SecretStr
 
 from ledgerlake.errors import LedgerlakeError, UsageError
-from ledgerlake.people import audit
-from ledgerlake.store import Store, Vault
+from ledgerlake.store import Store, Vault, audit
 
 Reason = Literal["unknown", "expired", "used", "elsewhere", "state"]
 

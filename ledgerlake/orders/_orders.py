@@ -8,8 +8,7 @@ from typing import Literal
 from psycopg.rows import class_row
 
 from ledgerlake.errors import UsageError
-from ledgerlake.people import audit
-from ledgerlake.store import Store
+from ledgerlake.store import Store, audit
 
 Kind = Literal["sync", "refetch", "repair"]
 
@@ -96,6 +95,10 @@ class Orders:
     def waiting(self) -> list[Order]:
         """Those that nobody has taken, the oldest first."""
         return self._listed("taken_at IS NULL AND ended_at IS NULL ORDER BY order_id")
+
+    def listed(self, ids: Sequence[int]) -> list[Order]:
+        """Those orders, the oldest first."""
+        return self._listed("order_id = ANY(%(ids)s) ORDER BY order_id", ids=list(ids))
 
     def newest(self, connection_id: str | None = None, finding_id: int | None = None, most: int = 20) -> list[Order]:
         """The newest orders first: of a connection, of a finding, or all."""

@@ -1,10 +1,9 @@
-"""People: who may use the console and the API, who is signed in, and what everybody did.
+"""People: who may use the console and the API, and who is signed in.
 
-Belongs here: users, sessions, tokens, roles and scopes, and the audit log, over PostgreSQL. Does not belong here: HTTP,
-cookies and pages (``console``), the identity provider's protocol (``console.security``).
+Belongs here: users, sessions, tokens, roles and scopes, over PostgreSQL. Does not belong here: HTTP, cookies and pages
+(``console``), the identity provider's protocol (``console.security``), what everybody did (``ledgerlake.store``).
 """
 
-from ledgerlake.people._audit import Act, audit, audit_log
 from ledgerlake.people._people import (
     BOOTSTRAP,
     People,
@@ -19,7 +18,6 @@ from ledgerlake.people._people import (
 
 __all__ = [
     "BOOTSTRAP",
-    "Act",
     "People",
     "Person",
     "Role",
@@ -28,6 +26,4 @@ __all__ = [
     "SignInRefused",
     "Token",
     "allows",
-    "audit",
-    "audit_log",
 ]

@@ -14,9 +14,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 from psycopg.rows import class_row
 
-from ledgerlake.errors import LedgerlakeError, UsageError
-from ledgerlake.people._audit import audit
-from ledgerlake.store import Store
+from ledgerlake.errors import LedgerlakeError, NotThere, UsageError
+from ledgerlake.store import Store, audit
 
 Role = Literal["viewer", "support", "admin"]
 """What a user may do: look; also act on findings and connections and see masked payloads; also everything else."""
@@ -99,7 +98,7 @@ class People:
             return cursor.execute(f"SELECT {_PERSON} FROM ledgerlake.users ORDER BY name").fetchall()
 
     def get(self, user_id: int) -> Person:
-        """That user. Raises UsageError when there is none."""
+        """That user. Raises NotThere when there is none."""
         with self._store.connect() as postgres:
             return _person(postgres, user_id)
 
@@ -320,14 +319,14 @@ class People:
             return cursor.execute(f"SELECT {_COLUMNS} FROM ledgerlake.api_tokens ORDER BY token_id DESC").fetchall()
 
     def revoke_token(self, actor: str, token_id: int) -> None:
-        """End a token at once. Raises UsageError when there is none of that id."""
+        """End a token at once. Raises NotThere when there is none of that id."""
         with self._transaction() as postgres:
             row = postgres.execute(
                 "UPDATE ledgerlake.api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE token_id = %s RETURNING name",
                 (token_id,),
             ).fetchone()
             if row is None:
-                raise UsageError("there is no such token.")
+                raise NotThere("there is no such token.")
             audit(postgres, actor, "token revoked", f"token {token_id}", before=row[0])
 
     def token(self, secret: str) -> Token | None:
@@ -354,7 +353,7 @@ def _person(postgres: psycopg.Connection, user_id: int) -> Person:
     with postgres.cursor(row_factory=class_row(Person)) as cursor:
         found = cursor.execute(f"SELECT {_PERSON} FROM ledgerlake.users WHERE user_id = %s", (user_id,)).fetchone()
     if found is None:
-        raise UsageError("there is no such user.")
+        raise NotThere("there is no such user.")
     return found
 
 

@@ -9,8 +9,9 @@ import psycopg
 from psycopg.rows import class_row
 from pydantic import SecretStr
 
-from ledgerlake.errors import UsageError
+from ledgerlake.errors import NotThere, UsageError
 from ledgerlake.store import _migrate
+from ledgerlake.store._audit import audit
 from ledgerlake.store._connections import Connection, Provider, State
 from ledgerlake.store._vault import Vault
 
@@ -87,7 +88,7 @@ class Store:
         """Give a connection the new consent of its customer: it is active, and its records and cursors stay.
 
         Raises:
-            UsageError: there is no such connection, or the consent is another one's.
+            UsageError: there is no such connection (NotThere), or the consent is another one's.
         """
         provider = self.connection(connection_id).provider
         with self.connect() as connection, connection.transaction():
@@ -159,10 +160,10 @@ class Store:
             return {account_id for (account_id,) in rows}
 
     def connection(self, connection_id: str) -> Connection:
-        """That connection. Raises UsageError when there is none."""
+        """That connection. Raises NotThere when there is none."""
         for found in self.connections(ids=[connection_id]):
             return found
-        raise UsageError(f"There is no connection {connection_id}; `ledgerlake connections` lists them.")
+        raise NotThere(f"There is no connection {connection_id}; `ledgerlake connections` lists them.")
 
     def connections(
         self, *, ids: Sequence[str] | None = None, providers: Sequence[str] | None = None
@@ -197,22 +198,74 @@ class Store:
                 {"id": connection_id, "state": state, "reason": reason},
             )
 
+    def pause(self, connection_id: str, reason: str, actor: str) -> bool:
+        """Stop calling a connection, until `resume`; False when it is paused already, and stays so.
+
+        Raises:
+            UsageError: there is no such connection (NotThere), or it is not called for another reason.
+        """
+        return self._move(connection_id, actor, of="active", to="paused", reason=reason)
+
+    def resume(self, connection_id: str, actor: str) -> bool:
+        """Call a paused connection again; False when it is active already.
+
+        Raises:
+            UsageError: there is no such connection (NotThere), or it is not called for another reason than a pause.
+        """
+        return self._move(connection_id, actor, of="paused", to="active", reason=None)
+
+    def _move(
+        self,
+        connection_id: str,
+        actor: str,
+        *,
+        of: Literal["active", "paused"],
+        to: Literal["active", "paused"],
+        reason: str | None,
+    ) -> bool:
+        """From one state to the other with its line in the audit log; a state that a sync has given meanwhile stays."""
+        with self.connect() as connection, connection.transaction():
+            row = connection.execute(
+                "SELECT state FROM ledgerlake.connections WHERE connection_id = %s FOR UPDATE", (connection_id,)
+            ).fetchone()
+            if row is None:
+                raise NotThere(f"There is no connection {connection_id}; `ledgerlake connections` lists them.")
+            (state,) = row
+            if state == to:
+                return False
+            if state != of:
+                raise UsageError(
+                    f"{connection_id} is {state}, and only an active connection can be paused and a paused one be resumed; "
+                    "one that needs its customer is repaired by connecting it again."
+                )
+            connection.execute(
+                """
+                UPDATE ledgerlake.connections
+                SET state = %(to)s, reason = %(reason)s, state_since = now(), revision = revision + 1
+                WHERE connection_id = %(id)s
+                """,
+                {"id": connection_id, "to": to, "reason": reason},
+            )
+            done = "paused" if to == "paused" else "resumed"
+            audit(connection, actor, done, connection_id, before=state, after=reason or to)
+        return True
+
     def providers(self) -> dict[str, Provider]:
         """The providers that were ever paused as a whole; one that is not here is active."""
         with self.connect() as connection, connection.cursor(row_factory=class_row(Provider)) as cursor:
             cursor.execute("SELECT provider, state, reason, state_since FROM ledgerlake.providers ORDER BY provider")
             return {one.provider: one for one in cursor.fetchall()}
 
-    def pause_provider(self, provider: str, reason: str) -> None:
+    def pause_provider(self, provider: str, reason: str, actor: str) -> None:
         """Stop calling a provider: a running sync of it stops at its next page, and none begins until it is resumed."""
-        self._set_provider(provider, "paused", reason)
+        self._set_provider(provider, "paused", reason, actor)
 
-    def resume_provider(self, provider: str) -> None:
+    def resume_provider(self, provider: str, actor: str) -> None:
         """Call a provider again; each connection goes on where it stopped, in the state that it has."""
-        self._set_provider(provider, "active", None)
+        self._set_provider(provider, "active", None, actor)
 
-    def _set_provider(self, provider: str, state: str, reason: str | None) -> None:
-        with self.connect() as connection:
+    def _set_provider(self, provider: str, state: str, reason: str | None, actor: str) -> None:
+        with self.connect() as connection, connection.transaction():
             connection.execute(
                 """
                 INSERT INTO ledgerlake.providers AS known (provider, state, reason)
@@ -223,6 +276,8 @@ class Store:
                 """,
                 {"provider": provider, "state": state, "reason": reason},
             )
+            done = "paused" if state == "paused" else "resumed"
+            audit(connection, actor, done, f"provider {provider}", after=reason)
 
     def rotate_secrets(self, vault: Vault) -> int:
         """Encrypt every connection's secrets under the vault's first key, all or none; how many there were."""

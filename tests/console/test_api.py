@@ -117,7 +117,7 @@ async def test_acts_are_those_of_the_pages_with_the_tokens_name_in_the_audit_log
         acts = postgres.execute(
             "SELECT act, target FROM ledgerlake.audit_log WHERE actor = 'token a program' ORDER BY audit_id"
         ).fetchall()
-    assert [act for act, _ in acts] == ["paused", "active", "refetch asked for", "assigned", "resolved", "link made"]
+    assert [act for act, _ in acts] == ["paused", "resumed", "refetch asked for", "assigned", "resolved", "link made"]
 
 
 @pytest.mark.parametrize("scopes", [("read",), ("read", "act"), ("admin",)])

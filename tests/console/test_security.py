@@ -170,12 +170,12 @@ async def test_support_pauses_resumes_and_orders_and_all_of_it_is_in_the_audit_l
         ).fetchall()
     assert acts[1:] == [
         ("paused", connection, "active", "the bank asked"),
-        ("active", connection, "paused", "active"),
+        ("resumed", connection, "paused", "active"),
         ("sync asked for", connection, None, None),
         ("refetch asked for", connection, None, "2026-01-02"),
         ("assigned", f"finding {finding}", None, "ben"),
-        ("acknowledged", f"finding {finding}", None, None),
-        ("resolved", f"finding {finding}", "acknowledged", "accepted"),
+        ("acknowledged", f"finding {finding}", "open", "acknowledged"),
+        ("resolved", f"finding {finding}", "acknowledged", "resolved: accepted"),
     ]
 
 

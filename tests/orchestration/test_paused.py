@@ -18,9 +18,9 @@ def test_a_provider_that_is_switched_off_asks_for_no_sync_until_it_is_on_again(
     evaluate: Evaluate, store: Store, connect: Callable[[int], Connection]
 ) -> None:
     connect(0)
-    store.pause_provider("teller", "moving")
+    store.pause_provider("teller", "moving", "ana")
     assert evaluate("new_connections") == ([], "No connection is new.", None)
-    store.resume_provider("teller")
+    store.resume_provider("teller", "ana")
     requests, _, _ = evaluate("new_connections")
     assert len(requests) == 1
 
@@ -54,7 +54,7 @@ def test_freshness_and_a_sync_show_that_a_provider_is_paused_and_pass(
     connection = connect(0)
     why = "all of teller: moving" if by == "store" else "LEDGERLAKE_TELLER_ENABLED is false"
     if by == "store":
-        store.pause_provider("teller", "moving")
+        store.pause_provider("teller", "moving", "ana")
     else:
         settings = settings.model_copy(update={"teller_enabled": False})
         definitions = build_definitions(settings, Engine(settings))

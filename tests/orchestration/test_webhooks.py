@@ -109,9 +109,9 @@ def test_a_provider_that_is_paused_is_not_asked_for(
     connection = connect(0)
     synced(store)
     tell(store, "teller", Event(event_id="wh_1", kind="k", asks=True, external_id=connection.external_id))
-    store.pause_provider("teller", "a test")
+    store.pause_provider("teller", "a test", "ana")
     assert evaluate("webhook_events")[0] == []
-    store.resume_provider("teller")
+    store.resume_provider("teller", "ana")
     assert len(evaluate("webhook_events")[0]) == 1
 
 

@@ -211,7 +211,7 @@ def test_only_what_is_set_up_and_not_paused_is_offered(visit: Visit, store: Stor
         teller_token_signing_key=None, plaid_secret=None, tink_client_id=None, gocardless_secret_key=None
     ) == ["stripe"]
     assert offered(teller_environment="production", tink_enabled=False) == ["gocardless", "plaid", "stripe"]
-    store.pause_provider("plaid", "they are moving")
+    store.pause_provider("plaid", "they are moving", "ana")
     assert offered() == ["gocardless", "stripe", "teller", "tink"]
     visitor = visit()
     form = visitor.forms()[0]

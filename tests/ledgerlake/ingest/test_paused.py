@@ -91,13 +91,13 @@ def test_paused_at_any_page_and_resumed_it_is_as_if_it_had_never_paused(desk: An
 
         def pause(connection_id: str = connection_id) -> None:
             if whole:
-                desk.store.pause_provider("teller", "moving")
+                desk.store.pause_provider("teller", "moving", "ana")
             else:
                 desk.store.set_state(connection_id, "paused", "moving")
 
         def resume(connection_id: str = connection_id) -> None:
             if whole:
-                desk.store.resume_provider("teller")
+                desk.store.resume_provider("teller", "ana")
             else:
                 desk.store.set_state(connection_id, "active", None)
 
@@ -130,7 +130,7 @@ def test_paused_at_any_page_and_resumed_it_is_as_if_it_had_never_paused(desk: An
 def test_a_pause_is_nobodys_fault(desk: Any, server: Any) -> None:
     bank = a_bank(server, "one")
     desk.connect(bank.token, "one")
-    pausing(bank, 3, lambda: desk.store.pause_provider("teller", "the contract ended"))
+    pausing(bank, 3, lambda: desk.store.pause_provider("teller", "the contract ended", "ana"))
     report = desk.sync()
     assert (report.failed, report.broken, report.counts.new > 0) == ((), (), True)
     assert desk.query(
@@ -163,7 +163,7 @@ def test_a_provider_that_the_settings_switch_off_is_not_called_and_its_records_s
 
 def test_a_paused_provider_is_not_called_misconfigured(desk: Any, server: Any) -> None:
     desk.connect(server.bank("one").token, "one")
-    desk.store.pause_provider("teller", "no certificate any more")
+    desk.store.pause_provider("teller", "no certificate any more", "ana")
     wrong = desk.settings.model_copy(update={"teller_certificate": desk.settings.home / "nothing.pem"})
     (result,) = asyncio.run(sync(desk.store, wrong, today=TODAY)).connections
     assert (result.outcome, result.error) == ("skipped", "paused: all of teller: no certificate any more")
@@ -210,7 +210,7 @@ def test_a_provider_switched_off_in_the_middle_stops_its_connections_and_no_othe
         nonlocal stored
         stored += event.finished is None
         if stored == 12:
-            everywhere.store.pause_provider("plaid", "switched off")
+            everywhere.store.pause_provider("plaid", "switched off", "ana")
 
     report = everywhere.sync(progress=off)
     found = {(one.provider, one.outcome) for one in report.connections}
@@ -231,11 +231,11 @@ def test_every_provider_goes_on_from_any_page_to_the_whole(everywhere: Everywher
             nonlocal stored
             stored += event.finished is None
             if stored == most:
-                everywhere.store.pause_provider(provider, "moving")
+                everywhere.store.pause_provider(provider, "moving", "ana")
 
         report = everywhere.sync(providers=[provider], progress=pause)
         outcomes += [one.outcome for one in report.connections]
-        everywhere.store.resume_provider(provider)
+        everywhere.store.resume_provider(provider, "ana")
         if {one.outcome for one in report.connections} == {"done"}:
             break
     assert outcomes.count("paused") > 2

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from ledgerlake.errors import UsageError
-from ledgerlake.people import People, SignInRefused, allows, audit_log
-from ledgerlake.store import Store
+from ledgerlake.people import People, SignInRefused, allows
+from ledgerlake.store import Store, audit_log
 
 
 @pytest.fixture

@@ -305,7 +305,7 @@ def test_connections_that_are_not_called_are_not_counted(make_town: Callable[...
     teller = town.of("teller")
     for connection_id, state in zip(teller[:3], ("needs_reauth", "paused", "gone"), strict=True):
         town.store.set_state(connection_id, state, "as the test wants it")
-    town.store.pause_provider("stripe", "as the test wants it")
+    town.store.pause_provider("stripe", "as the test wants it", "ana")
     report = run(town, tink_enabled=False)
     rows = town.query("SELECT DISTINCT connection_id FROM ledgerlake.census_reads")
     assert [row["connection_id"] for row in rows] == teller[3:]
