@@ -43,6 +43,10 @@ test-fast: setup ## the tests for the inner loop
 test-slow: setup ## the tests that need minutes: crashes, sizes, whole days
 	$(PYTEST) -m slow $(ARGS)
 
+.PHONY: screenshots
+screenshots: setup ## the console's pictures in docs/images, made by its tests in a browser
+	LEDGERLAKE_TEST_PICTURES=docs/images LEDGERLAKE_TEST_BROWSER=required $(BIN)/pytest tests/console/browser $(ARGS)
+
 .PHONY: check
 check: lint types imports docs-check ## lint, types, imports and docs
 
@@ -87,6 +91,7 @@ lock: setup ## resolve the locks anew from pyproject.toml and .ci/*.in
 	$(UV_COMPILE) $(ARGS) .ci/build.in --output-file .ci/build.lock
 	$(UV_COMPILE) $(ARGS) pyproject.toml --group dev --output-file requirements.lock
 	$(UV_COMPILE) $(ARGS) benchmarks/dlt.in --output-file benchmarks/dlt.lock
+	$(UV_COMPILE) $(ARGS) benchmarks/reladiff.in --output-file benchmarks/reladiff.lock
 
 .PHONY: clean
 clean: ## remove caches and build output; local state and .venv stay

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import ingest, memory, publish, thrift, transform
+from benchmarks import comparing, ingest, memory, pages, publish, thrift, transform
 from benchmarks.house import House, Size
 from benchmarks.machine import facts
 from benchmarks.result import Comparison, as_json, as_table, say, write_readme
@@ -22,7 +22,9 @@ BENCHMARKS: Mapping[str, Callable[[House, Size], list[Comparison]]] = {
     "transform": transform.measure,
     "memory": memory.measure,
     "publish": publish.measure,
+    "comparing": comparing.measure,
     "requests": thrift.measure,
+    "pages": pages.measure,
 }
 
 

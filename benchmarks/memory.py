@@ -1,4 +1,4 @@
-"""Peak resident memory of a sync and of a build, at some rows and at ten times as many: it must not grow with them.
+"""Peak resident memory of a sync, a build and a verification, at some rows and at ten times as many: it must not grow with them.
 
 Each is measured in a process of its own, by the kernel's high-water mark of its memory.
 """
@@ -25,11 +25,15 @@ def measure(house: House, size: Size) -> list[Comparison]:
         for rows in (few, few * _TIMES):
             with bank(rows) as url, house.place(url, memory_limit=_LIMIT) as place:
                 place.connect()
-                for what in ("sync", "build"):
+                for what in ("sync", "build", "verify"):
                     peak = _peak(place, what, rows)
                     peaks.setdefault((what, rows), []).append(peak)
                     say("memory", f"{what} of {rows:,} rows: {peak:.0f} MB")
-    told = {"sync": "sync", "build": f"build, LEDGERLAKE_MEMORY_LIMIT={_LIMIT}"}
+    told = {
+        "sync": "sync",
+        "build": f"build, LEDGERLAKE_MEMORY_LIMIT={_LIMIT}",
+        "verify": f"verify, LEDGERLAKE_MEMORY_LIMIT={_LIMIT}",
+    }
     return [
         Comparison(
             "memory",
@@ -92,6 +96,20 @@ def _build() -> int:
     return {model.name: model.rows for model in report.models}["fct_transactions"]
 
 
+def _verify() -> int:
+    """Without the census: this bank has no second way to tell what it holds."""
+    from ledgerlake.integrity import verify
+    from ledgerlake.local import servers
+    from ledgerlake.settings import load
+
+    settings = load()
+    with servers(settings) as where:
+        report = verify(where, settings, today=TODAY, census=False)
+    for one in report.findings:
+        raise RuntimeError(f"expected a verification without findings, found {one.message}")
+    return sum(one.matched for one in report.classes if (one.stream, one.step) == ("transactions", "marts"))
+
+
 if __name__ == "__main__":
-    counted = {"sync": _sync, "build": _build}[sys.argv[1]]()
+    counted = {"sync": _sync, "build": _build, "verify": _verify}[sys.argv[1]]()
     json.dump({"rows": counted, "peak": _high_water_mark()}, sys.stdout)

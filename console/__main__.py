@@ -37,7 +37,8 @@ def serve(
         with listen(host, port or settings.console_port or PORT) as listener, contextlib.suppress(KeyboardInterrupt):
             name = f"[{host}]" if ":" in host else host
             found = settings.console_url or f"http://{name}:{listener.getsockname()[1]}"
-            uvicorn.Server(config(create_app(settings, url, s3=s3, only=only, url=found))).run(sockets=[listener])
+            app = create_app(settings, url, s3=s3, only=only, url=found, follow=True)
+            uvicorn.Server(config(app)).run(sockets=[listener])
 
 
 @contextlib.contextmanager

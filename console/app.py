@@ -21,7 +21,7 @@ from starlette.types import Scope
 from console.api import api_routes
 from console.charts import PLOTLY, plotly
 from console.connect import connect_routes
-from console.house import STATIC, House, house_of
+from console.house import CONNECTIONS, STATIC, House, house_of
 from console.metrics import health_routes
 from console.pages import pages
 from console.security import Headers, MustChange, NotSignedIn, sign_in_routes
@@ -34,7 +34,6 @@ from ledgerlake.settings import Settings
 Part = Literal["webhooks"]
 """What can be served alone: the webhooks face the internet, the rest need not."""
 
-CONNECTIONS = 8
 PATIENCE = 3.0
 """Seconds that a request waits for a connection to PostgreSQL."""
 DATABASE_GONE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, ServerError)
@@ -49,12 +48,14 @@ def create_app(
     s3: S3 | None = None,
     only: Part | None = None,
     url: str | None = None,
+    follow: bool = False,
 ) -> FastAPI:
     """The console over the store at that address; all of it, or one part.
 
     Args:
         s3: where the lake is; None for what the settings name.
         url: where browsers find it.
+        follow: have each new snapshot of the lake ready before anybody asks.
     """
     pool = AsyncConnectionPool(
         postgres_url,
@@ -71,11 +72,13 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with pool, webhooks.open():
+            if house is not None and follow:
+                house.follow()
             try:
                 yield
             finally:
                 if house is not None:
-                    house.lake.close()
+                    house.close()
 
     app = FastAPI(title="Ledgerlake", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/webhooks", webhooks.app)

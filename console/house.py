@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from console.charts import PLOTLY, plotly
 from console.identity import Limiter, identity_provider
+from ledgerlake import figures
 from ledgerlake.lake import LakeReader
 from ledgerlake.local import S3, Servers
 from ledgerlake.people import People
@@ -22,6 +24,8 @@ from ledgerlake.store import Store, Vault
 if TYPE_CHECKING:
     from console.security import Caller
 
+CONNECTIONS = 8
+"""How many connections to PostgreSQL are kept open."""
 STATIC = Path(__file__).parent / "static"
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -42,10 +46,19 @@ class House:
 
     @classmethod
     def of(cls, settings: Settings, postgres_url: str, s3: S3, url: str) -> "House":
-        store = Store(postgres_url)
+        store = Store(postgres_url, keep=CONNECTIONS)
         vault = Vault.of(settings)
         lake = LakeReader(Servers(postgres_url, s3), settings)
         return cls(settings, store, vault, People(store), lake, url.rstrip("/"), oidc=identity_provider(settings))
+
+    def follow(self) -> None:
+        """Have the newest snapshot ready, with what the pages ask of it, until `close`."""
+        self.lake.follow(figures.asked)
+
+    def close(self) -> None:
+        """Let go of the lake and of PostgreSQL."""
+        self.lake.close()
+        self.store.close()
 
     @property
     def secure(self) -> bool:
@@ -89,6 +102,7 @@ def _environment() -> Environment:
         "day": day,
         "at": at,
         "seconds": seconds,
+        "sentence": sentence,
     }
     environment.globals["static"] = static
     return environment
@@ -144,6 +158,16 @@ def size(value: int | None) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"
+
+
+def sentence(text: str) -> Markup:
+    """A message of the engine as people read it: with a capital, and what stands in backquotes as code."""
+    if text.partition(" ")[0].isalpha():
+        text = text[0].upper() + text[1:]
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        parts[-2:] = ["`".join(parts[-2:])]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def day(value: date | None) -> str:

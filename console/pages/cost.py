@@ -36,6 +36,7 @@ def cost(request: Request, caller: Viewer, days: Days = 30) -> Response:
         syncs=syncs,
         dearest=figures.dearest(house.store, days),
         models=models,
+        drawn=_DRAWN,
         noticed=[one for one in models if one.slower or (one.new and one.seconds >= 1)],
         requests=Chart("Requests by provider, day by day", "stack", requests_on, requests),
         seconds=Chart("Seconds of syncs by provider, day by day", "stack", seconds_on, seconds, "s"),

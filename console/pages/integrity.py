@@ -16,6 +16,9 @@ from ledgerlake.orders import Orders
 router = APIRouter()
 
 _SHOWN = 200
+_RECORDS = 50
+_COLUMNS = ("field", "expected", "found", "reason")
+"""What a finding may tell of a record; a column that none of its records fills is not shown."""
 
 
 @router.get("/integrity")
@@ -45,6 +48,7 @@ def finding(request: Request, caller: Viewer, finding_id: int) -> Response:
         steps, advice = proposed(house.store, one), None
     except UsageError as error:
         steps, advice = (), str(error)
+    records = acts.findings(house).records(finding_id)[:_RECORDS]
     return house.render(
         request,
         "finding.html",
@@ -52,7 +56,8 @@ def finding(request: Request, caller: Viewer, finding_id: int) -> Response:
         one=one,
         steps=steps,
         advice=advice,
-        records=acts.findings(house).records(finding_id)[:_SHOWN],
+        records=records,
+        shown_columns=[name for name in _COLUMNS if any(getattr(record, name) is not None for record in records)],
         history=acts.findings(house).history(finding_id),
         orders=Orders(house.store).newest(finding_id=finding_id, most=3),
         today=dt.datetime.now(dt.UTC).date(),

@@ -19,7 +19,7 @@ Days = Annotated[int, Query(ge=7, le=730)]
 
 
 @router.get("/sources")
-def sources(request: Request, caller: Viewer, days: Days = 90) -> Response:
+def sources(request: Request, caller: Viewer, days: Days = figures.DAYS) -> Response:
     house = house_of(request)
     try:
         with house.lake.look() as look:
@@ -57,7 +57,7 @@ def sources_csv(
     request: Request,
     caller: Viewer,
     what: Annotated[Literal["mix", "added", "habits", "likely", "customers"], Query()] = "mix",
-    days: Days = 90,
+    days: Days = figures.DAYS,
 ) -> Response:
     try:
         with house_of(request).lake.look() as look:

@@ -1,4 +1,4 @@
-// Keys, and forms that are sent once. Every page works without it.
+// Keys, colours by choice, and forms that are sent once. Every page works without it.
 "use strict";
 
 (() => {
@@ -18,10 +18,45 @@
       }
       return;
     }
+    if (event.key === "?") {
+      const keys = document.getElementById("keys");
+      if (keys && !keys.open) keys.showModal();
+      return;
+    }
     const link = [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === `${before} ${event.key}`);
     before = event.key === "g" ? "g" : "";
     if (link) link.click();
   });
+
+  document.querySelectorAll("[data-dialog]").forEach((button) => {
+    button.hidden = false;
+    button.addEventListener("click", () => document.getElementById(button.dataset.dialog).showModal());
+  });
+
+  const THEMES = ["auto", "light", "dark"];
+  document.querySelectorAll("[data-theme-choice]").forEach((button) => {
+    const root = document.documentElement;
+    const show = (theme) => {
+      if (theme === "auto") delete root.dataset.theme;
+      else root.dataset.theme = theme;
+      button.textContent = { auto: "Auto", light: "Light", dark: "Dark" }[theme];
+      button.setAttribute("aria-label", `Colours: ${theme}`);
+    };
+    button.hidden = false;
+    show(root.dataset.theme || "auto");
+    button.addEventListener("click", () => {
+      const next = THEMES[(THEMES.indexOf(root.dataset.theme || "auto") + 1) % THEMES.length];
+      show(next);
+      try {
+        localStorage.setItem("theme", next);
+      } catch {
+        // A browser that keeps nothing shows the choice on this page.
+      }
+    });
+  });
+
+  const here = document.querySelector("nav [aria-current]");
+  if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
 
   document.addEventListener("submit", (event) => {
     const form = event.target;

@@ -4,6 +4,7 @@ Belongs here: what is counted, and how. Does not belong here: charts, pages and 
 (``dbt_project``).
 """
 
+from ledgerlake.figures._asked import asked
 from ledgerlake.figures._cost import Dear, ModelTime, SyncDay, dearest, model_days, model_times, sync_days
 from ledgerlake.figures._health import (
     Budget,
@@ -19,6 +20,7 @@ from ledgerlake.figures._health import (
 )
 from ledgerlake.figures._money import Flow, Mrr, currencies, flows, mrr
 from ledgerlake.figures._sources import (
+    DAYS,
     KINDS,
     MINIMUM,
     Added,
@@ -34,6 +36,7 @@ from ledgerlake.figures._sources import (
 )
 
 __all__ = [
+    "DAYS",
     "KINDS",
     "MINIMUM",
     "Added",
@@ -51,6 +54,7 @@ __all__ = [
     "SyncDay",
     "Waiting",
     "additions",
+    "asked",
     "budgets",
     "connection_counts",
     "currencies",

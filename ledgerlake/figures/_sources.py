@@ -21,6 +21,8 @@ KINDS: Mapping[str, str] = {
 }
 """The kind of each provider, as `source_mix` has it."""
 
+DAYS = 90
+"""Days within which a customer adds another source, or does not, unless somebody wants to know of another number."""
 MINIMUM = 10
 """Customers that must have been watched long enough before a share of them says anything."""
 

@@ -4,19 +4,22 @@ Belongs here: keeping it warm, renewing it, sharing it between threads, ending w
 SQL of people (``_query``), what the pages ask (``ledgerlake.figures``).
 
 A snapshot's files never change, so their footers and pages are kept in memory without asking S3 whether they are still the
-same. A table becomes a view when the first query names it: opening a snapshot costs two queries of the catalog.
+same. A table becomes a view when the first query names it: opening a snapshot costs two queries of the catalog. Where a
+thread follows the lake, a new snapshot is shown once what was asked of the last one is answered of it: nobody waits for that.
 """
 
 import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
+from ledgerlake.errors import LedgerlakeError
 from ledgerlake.lake._catalog import Catalog, Name, Table
 from ledgerlake.lake._errors import LakeAway, QueryError, TooSlow
 from ledgerlake.lake._project import models
@@ -29,6 +32,9 @@ PATIENCE = 10.0
 """Seconds that a query may take."""
 CHECK = 1.0
 """Seconds for which the newest snapshot is taken to be the newest."""
+
+FOLLOW = 2.0
+"""Seconds after which a thread that follows the lake looks for a newer snapshot."""
 
 KEPT_ANSWERS = 64
 KEPT_ROWS = 20_000
@@ -46,6 +52,15 @@ _WARM = (
     "set http_timeout = 5",
     "set http_retries = 1",
 )
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question, and what a snapshot says to it."""
+
+    sql: str
+    parameters: Parameters
+    rows: list[tuple[Any, ...]]
 
 
 class Look:
@@ -71,9 +86,9 @@ class Look:
             return self._rows(sql, parameters)
         question = (sql, *(sorted(parameters.items()) if isinstance(parameters, Mapping) else parameters))
         if (known := self._warm.answers.get(question)) is None:
-            known = self._rows(sql, parameters)
+            known = Answered(sql, parameters, self._rows(sql, parameters))
             self._warm.remember(question, known)
-        return list(known)
+        return list(known.rows)
 
     def _rows(self, sql: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         with contextlib.closing(self._warm.duck.cursor()) as cursor:
@@ -114,6 +129,8 @@ class LakeReader:
         self._renewing = threading.Lock()
         self._warm: _Warm | None = None
         self._checked = -CHECK
+        self._following: threading.Thread | None = None
+        self._closed = threading.Event()
 
     def __repr__(self) -> str:
         return "LakeReader()"
@@ -141,8 +158,30 @@ class LakeReader:
         """Return when S3 answers now, whatever is remembered of it. Raises ServerError in one sentence."""
         self._where.s3.check()
 
+    def follow(self, first: Callable[[Look], object]) -> None:
+        """Look for newer snapshots in a thread, until `close`: readers then see one as soon as it is warm.
+
+        Args:
+            first: asks of the lake what people will ask soon.
+        """
+        self._closed.clear()
+        self._following = threading.Thread(target=self._follow, args=(first,), name="lake", daemon=True)
+        self._following.start()
+
+    def _follow(self, first: Callable[[Look], object]) -> None:
+        while True:
+            # What goes wrong here goes wrong for the next reader, too, who is told.
+            with contextlib.suppress(LedgerlakeError), self._renewing:
+                self._renew(first)
+            if self._closed.wait(FOLLOW):
+                return
+
     def close(self) -> None:
         """Let go of it; the next query opens it again."""
+        self._closed.set()
+        if self._following is not None:
+            self._following.join()
+            self._following = None
         with self._lock:
             old, self._warm = self._warm, None
             if old is not None and not old.users:
@@ -166,7 +205,8 @@ class LakeReader:
 
     def _kept(self, *, however_old: bool = False) -> "_Warm | None":
         with self._lock:
-            if self._warm is None or not (however_old or time.monotonic() - self._checked < CHECK):
+            followed = self._following is not None
+            if self._warm is None or not (however_old or followed or time.monotonic() - self._checked < CHECK):
                 return None
             self._warm.users += 1
             return self._warm
@@ -177,17 +217,30 @@ class LakeReader:
             if not warm.users and warm is not self._warm:
                 warm.duck.close()
 
-    def _renew(self) -> None:
+    def _renew(self, first: Callable[[Look], object] | None = None) -> None:
         newest = self._catalog.newest()
         with self._lock:
             present = self._warm
         fresh = present
         if present is None or present.snapshot != newest:
             fresh = _Warm(*published(self._catalog), self._where, self._settings)
+            if first is not None:
+                self._prepare(fresh, first, list(present.answers.values()) if present is not None else [])
         with self._lock:
             self._warm, self._checked = fresh, time.monotonic()
             if present is not None and present is not fresh and not present.users:
                 present.duck.close()
+
+    def _prepare(self, warm: "_Warm", first: Callable[[Look], object], asked: Sequence[Answered]) -> None:
+        """Ask what was asked of the snapshot before; what has no answer any more is asked again by who wants it."""
+        look = Look(warm, self._patience)
+        with contextlib.suppress(LedgerlakeError):
+            first(look)
+        for one in asked:
+            if self._closed.is_set():
+                return
+            with contextlib.suppress(LedgerlakeError):
+                look.rows(one.sql, one.parameters, keep=True)
 
 
 class _Warm:
@@ -200,7 +253,7 @@ class _Warm:
         self._shown: set[str] = set()
         self._showing = threading.Lock()
         self._models = models()
-        self.answers: dict[object, list[tuple[Any, ...]]] = {}
+        self.answers: dict[object, Answered] = {}
         self.duck: DuckDBPyConnection = duckdb.connect(":memory:")
         try:
             limit(self.duck, settings)
@@ -212,12 +265,12 @@ class _Warm:
             self.duck.close()
             raise
 
-    def remember(self, question: object, rows: list[tuple[Any, ...]]) -> None:
+    def remember(self, question: object, answered: Answered) -> None:
         """Keep an answer, unless it is large; the oldest gives way."""
-        if len(rows) <= KEPT_ROWS:
+        if len(answered.rows) <= KEPT_ROWS:
             while len(self.answers) >= KEPT_ANSWERS:
                 self.answers.pop(next(iter(self.answers)), None)
-            self.answers[question] = rows
+            self.answers[question] = answered
 
     def show(self, cursor: DuckDBPyConnection, sql: str) -> None:
         """Make views of the tables that the SQL names, where they are not there yet.

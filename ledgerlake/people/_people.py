@@ -32,6 +32,8 @@ SHORTEST = 12
 IDLE = dt.timedelta(hours=12)
 LONGEST = dt.timedelta(days=7)
 """How long a session lasts unused, and at all."""
+_TOUCH = dt.timedelta(minutes=1)
+"""How exactly the last use of a session is kept: a page more within it writes nothing."""
 
 _hasher = PasswordHasher()
 # Whoever signs in by a name that is not there waits as long as by one that is.
@@ -269,15 +271,21 @@ class People:
         with self._store.connect() as postgres:
             row = postgres.execute(
                 """
-                UPDATE ledgerlake.sessions SET used_at = now()
-                FROM ledgerlake.users
-                WHERE session_hash = %s AND users.user_id = sessions.user_id AND disabled_at IS NULL
-                  AND used_at > now() - %s AND sessions.created_at > now() - %s
-                RETURNING users.user_id, csrf
+                SELECT user_id, csrf, used_at < now() - %(touch)s
+                FROM ledgerlake.sessions JOIN ledgerlake.users USING (user_id)
+                WHERE session_hash = %(hash)s AND disabled_at IS NULL
+                  AND used_at > now() - %(idle)s AND sessions.created_at > now() - %(longest)s
                 """,
-                (_hash(token), IDLE, LONGEST),
+                {"hash": _hash(token), "touch": _TOUCH, "idle": IDLE, "longest": LONGEST},
             ).fetchone()
-            return None if row is None else Session(_person(postgres, row[0]), row[1])
+            if row is None:
+                return None
+            user_id, csrf, old = row
+            if old:
+                postgres.execute(
+                    "UPDATE ledgerlake.sessions SET used_at = now() WHERE session_hash = %s", (_hash(token),)
+                )
+            return Session(_person(postgres, user_id), csrf)
 
     def close_session(self, token: str) -> None:
         with self._transaction() as postgres:

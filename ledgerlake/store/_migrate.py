@@ -5,13 +5,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from ledgerlake.errors import SchemaError, ServerError
 
+if TYPE_CHECKING:
+    from psycopg_pool import ConnectionPool
+
 _LOCK = 0x1ED6E51A  # any constant that is ours: the advisory lock under which migrations run
 _OLDEST = 15
+_PATIENCE = 3.0
+"""Seconds that whoever asks a pool waits for a connection, and that the pool tries to make one."""
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -57,15 +63,57 @@ def connect(postgres_url: str, **options: object) -> psycopg.Connection:
         ) from None
     except psycopg.OperationalError as error:
         found = str(error).strip().splitlines()
-        raise ServerError(
-            f"PostgreSQL cannot be reached: {found[0] if found else 'no answer'}. "
-            "Check LEDGERLAKE_POSTGRES_URL and that the server runs."
-        ) from None
+        raise _unreachable(found[0] if found else "no answer") from None
     version = connection.info.server_version // 10000
     if version < _OLDEST:
         connection.close()
         raise ServerError(f"PostgreSQL {_OLDEST} or newer is needed, this server is {version}. Name a newer one.")
     return connection
+
+
+def _unreachable(found: str) -> ServerError:
+    return ServerError(
+        f"PostgreSQL cannot be reached: {found}. Check LEDGERLAKE_POSTGRES_URL and that the server runs."
+    )
+
+
+def pool(postgres_url: str, size: int) -> "ConnectionPool":
+    """Connections for many short calls, opened by the first of them; a lock that a call holds goes when it gives back."""
+    from psycopg_pool import ConnectionPool
+
+    return ConnectionPool(
+        postgres_url,
+        min_size=1,
+        max_size=size,
+        timeout=_PATIENCE,
+        reconnect_timeout=_PATIENCE,
+        kwargs={"autocommit": True, "connect_timeout": 10},
+        check=ConnectionPool.check_connection,
+        reset=_let_go,
+        name="store",
+        open=False,
+    )
+
+
+def _let_go(connection: psycopg.Connection) -> None:
+    connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+@contextlib.contextmanager
+def borrow(pool: "ConnectionPool") -> Iterator[psycopg.Connection]:
+    """One of its connections, for a moment. Raises ServerError when PostgreSQL cannot be reached."""
+    from psycopg_pool import PoolTimeout
+
+    pool.open()
+    try:
+        connection = pool.getconn()
+    except PoolTimeout:
+        raise _unreachable(f"no connection within {_PATIENCE:g} s") from None
+    try:
+        with connection:
+            yield connection
+    finally:
+        pool.putconn(connection)
 
 
 def require_current(postgres_url: str, *, buckets: int) -> None:

@@ -27,10 +27,16 @@ def connection_id_of(provider: str, external_id: str) -> str:
 
 
 class Store:
-    """Short transactions on the store's PostgreSQL; each call opens and closes its own connection."""
+    """Short transactions on the store's PostgreSQL; each call opens and closes its own connection.
 
-    def __init__(self, postgres_url: str) -> None:
+    Args:
+        postgres_url: where it is.
+        keep: how many connections are kept open for the calls after, for a process that serves many; until `close`.
+    """
+
+    def __init__(self, postgres_url: str, *, keep: int = 0) -> None:
         self.postgres_url = postgres_url
+        self._pool = _migrate.pool(postgres_url, keep) if keep else None
 
     def __repr__(self) -> str:
         return "Store()"
@@ -38,8 +44,13 @@ class Store:
     @contextlib.contextmanager
     def connect(self) -> Iterator[psycopg.Connection]:
         """A connection in autocommit mode. Raises ServerError when PostgreSQL cannot be reached."""
-        with _migrate.connect(self.postgres_url) as connection:
+        with _migrate.connect(self.postgres_url) if self._pool is None else _migrate.borrow(self._pool) as connection:
             yield connection
+
+    def close(self) -> None:
+        """Let go of the connections that are kept."""
+        if self._pool is not None:
+            self._pool.close()
 
     def buckets(self) -> int:
         with self.connect() as connection:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import ingest, thrift, transform
+from benchmarks import comparing, ingest, thrift, transform
 from benchmarks.bank import COUNT, pages, row
 from benchmarks.house import House, Size
 from benchmarks.result import Comparison, Goal, as_json, as_table, write_readme
@@ -50,6 +50,11 @@ def test_transform_sets_the_model_beside_a_bare_copy(house: House) -> None:
         Goal("≤", 1.3),
     )
     assert len(found.ours) == len(found.theirs) == 1
+
+
+def test_comparing_finds_exactly_what_is_planted(house: House) -> None:
+    # It raises where our comparison finds another record than the planted ones, or another number of a class.
+    assert comparing.measure(house, ONCE, peer=False) == []
 
 
 def test_requests_sets_each_providers_days_beside_the_least_of_its_protocol(house: House) -> None:

@@ -294,14 +294,23 @@ async def test_signing_in_leads_to_own_pages_only(
 
 
 async def test_a_database_that_is_gone_is_told_of_and_comes_back(
-    app: FastAPI, client: httpx.AsyncClient, people: People, store: Store, postgres_url: str
+    app: FastAPI, client: httpx.AsyncClient, people: People, store: Store
 ) -> None:
     sign_in(client, people, "viewer", store)
-    house = app.state.house
-    house.people._store.postgres_url = "postgresql://nobody@127.0.0.1:1/none"
+    house, kept = app.state.house, app.state.house.people._store
+    house.people._store = Store("postgresql://nobody@127.0.0.1:1/none", keep=2)
     answer = await client.get("/connections")
+    house.people._store.close()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert "The database is away" in answer.text
     assert "127.0.0.1" not in answer.text
-    house.people._store.postgres_url = postgres_url
+
+    house.people._store = kept
+    assert (await client.get("/connections")).status_code == 200
+    with store.connect() as postgres:
+        ended = postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+    assert ended
     assert (await client.get("/connections")).status_code == 200

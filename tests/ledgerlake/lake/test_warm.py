@@ -1,8 +1,10 @@
 """The warm reader: it follows the newest snapshot, serves threads, ends what is too slow, and opens nothing but the lake."""
 
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,38 @@ def test_it_follows_the_newest_snapshot_and_a_look_stays_at_its_own(press, reade
         assert (look.snapshot, look.rows("select amount from a")) == (first, [(Decimal("1.00000001"),)])
     with reader.look() as look:
         assert look.snapshot == second
+
+
+def test_a_thread_that_follows_shows_a_snapshot_once_what_was_asked_is_answered_of_it(
+    press, where: Servers, settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_warm, "FOLLOW", 0.01)
+    waited, ask = [], _warm.Look._rows
+
+    def noted(look: _warm.Look, sql: str, given: _warm.Parameters) -> list[tuple[Any, ...]]:
+        if threading.current_thread() is threading.main_thread():
+            waited.append((look.snapshot, sql))
+        return ask(look, sql, given)
+
+    monkeypatch.setattr(_warm.Look, "_rows", noted)
+    amounts, count = "select amount from a where $less is null", "select count(*) from a"
+    first = press.publish(a={0: ONE})
+    reader = LakeReader(where, settings)
+    reader.follow(lambda look: look.rows(count, keep=True))
+    try:
+        assert reader.rows(amounts, {"less": None}, keep=True) == [(Decimal("1.00000001"),)]
+        second = press.publish(a={0: ONE.replace("1.0", "2.0")})
+        for _ in range(2_000):
+            with reader.look() as look:
+                found = look.rows(amounts, {"less": None}, keep=True), look.rows(count, keep=True)
+            if look.snapshot == second:
+                break
+            time.sleep(0.01)
+    finally:
+        reader.close()
+
+    assert (look.snapshot, found) == (second, ([(Decimal("2.00000001"),)], [(1,)]))
+    assert waited == [(first, amounts)]
 
 
 def test_values_are_parameters_and_a_table_that_is_not_built_yet_is_empty(press, reader: LakeReader) -> None:

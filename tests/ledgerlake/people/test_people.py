@@ -76,6 +76,19 @@ def test_a_session_expires_unused_and_at_all(people: People, store: Store, colum
     assert people.session(token) is None
 
 
+def test_the_last_use_of_a_session_is_kept_to_the_minute(people: People, store: Store) -> None:
+    token, _ = people.open_session(people.add("admin", "ana", "viewer")[0])
+    with store.connect() as postgres:
+        used = "SELECT used_at, now() - used_at < interval '1 minute' FROM ledgerlake.sessions"
+        [(before, _)] = postgres.execute(used).fetchall()
+        assert people.session(token) is not None
+        assert postgres.execute(used).fetchall() == [(before, True)]
+        postgres.execute("UPDATE ledgerlake.sessions SET used_at = now() - interval '2 minutes'")
+        assert people.session(token) is not None
+        [(after, fresh)] = postgres.execute(used).fetchall()
+    assert (after > before, fresh) == (True, True)
+
+
 def test_a_disabled_user_is_out_at_once(people: People) -> None:
     ana, password = people.add("admin", "ana", "admin")
     ben, _ = people.add("admin", "ben", "admin")
