@@ -7,8 +7,10 @@ from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from console import acts
+from console.charts import Chart, Series, pivot
 from console.house import house_of
 from console.security import Support, Viewer
+from ledgerlake import figures
 from ledgerlake.errors import UsageError
 from ledgerlake.integrity import proposed
 from ledgerlake.orders import Orders
@@ -16,6 +18,7 @@ from ledgerlake.orders import Orders
 router = APIRouter()
 
 _SHOWN = 200
+_DAYS = 60
 _RECORDS = 50
 _COLUMNS = ("field", "expected", "found", "reason")
 """What a finding may tell of a record; a column that none of its records fills is not shown."""
@@ -29,6 +32,9 @@ def findings(
     every = acts.findings(house).listed(states=None)
     states = {"open": {"open", "acknowledged", "repairing"}, "muted": {"muted"}, "resolved": {"resolved"}}
     counts = {name: sum(one.state in of for one in every) for name, of in states.items()}
+    complete = figures.completeness(house.store, _DAYS)
+    told = figures.finding_days(house.store, _DAYS)
+    days, series = pivot(((one.day, one.provider, one.per_mille) for one in complete), missing=None)
     return house.render(
         request,
         "integrity.html",
@@ -37,6 +43,15 @@ def findings(
         counts=counts,
         show=show,
         last=acts.findings(house).last_verification(),
+        complete=[one for one in complete if one.day == complete[-1].day],
+        told=list(reversed(told)),
+        finding_chart=Chart(
+            "Findings of each day's last verification",
+            "bar",
+            [one.day for one in told],
+            [Series("Findings", [one.findings for one in told])],
+        ),
+        complete_chart=Chart("Completeness of each provider, per mille", "line", days, series, "‰"),
     )
 
 

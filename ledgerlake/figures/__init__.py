@@ -18,6 +18,7 @@ from ledgerlake.figures._health import (
     provider_totals,
     waiting,
 )
+from ledgerlake.figures._integrity import Complete, FindingDay, completeness, finding_days
 from ledgerlake.figures._money import Flow, Mrr, currencies, flows, mrr
 from ledgerlake.figures._sources import (
     DAYS,
@@ -42,8 +43,10 @@ __all__ = [
     "Added",
     "Budget",
     "Build",
+    "Complete",
     "Customer",
     "Dear",
+    "FindingDay",
     "Flow",
     "Habit",
     "Likely",
@@ -56,11 +59,13 @@ __all__ = [
     "additions",
     "asked",
     "budgets",
+    "completeness",
     "connection_counts",
     "currencies",
     "customers",
     "dearest",
     "finding_counts",
+    "finding_days",
     "flows",
     "habits",
     "last_builds",
