@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from ledgerlake.lake import Lake
 from ledgerlake.local import S3, Servers
 from ledgerlake.settings import Settings
-from ledgerlake.store import Store, Vault
+from ledgerlake.store import Store, Vault, migrate
 from sandbox import Clock, Server, World
 from tests.fork import Child, Fork
 
@@ -125,6 +125,13 @@ class Platform:
     def _get(self, path: str, **params: str) -> Any:
         url = f"{self.server.control_url}/{path}"
         return httpx.get(url, params=params, trust_env=False, timeout=60).raise_for_status().json()
+
+
+@pytest.fixture
+def postgres_url(empty_postgres_url: str) -> str:
+    """A store of two buckets: whole days are of all buckets anyway, and cost the more the more there are."""
+    migrate(empty_postgres_url, buckets=2)
+    return empty_postgres_url
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-DAYS = int(os.environ.get("DAYS", "5"))
+DAYS = int(os.environ.get("DAYS", "3"))
 
 
 @pytest.mark.slow

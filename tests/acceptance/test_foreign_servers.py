@@ -92,7 +92,7 @@ def reader(settings: Settings, postgres_url: str, s3: S3, shared: Path) -> Itera
     settings.home.mkdir()
     (settings.home / "dbt").symlink_to(parsed)
     with contextlib.ExitStack() as running:
-        given: dict[str, object] = {}
+        given: dict[str, object] = {"threads": None}  # as many as there are, as it is shipped
         for name, server in servers.items():
             given[f"{name}_url"] = running.enter_context(serving(server)) + server.path
             given |= {f"{name}_{key}": SecretStr(value) for key, value in server.credentials.items()}

