@@ -257,6 +257,8 @@ def table(score: Score, seed: int) -> str:
         mine = [one for one in score.verdicts if one.planted.fault == kind]
         found, placed = sum(one.found for one in mine), sum(one.placed for one in mine)
         others = sum(of == kind for of, _ in score.others)
+        if not mine and not others:
+            continue
         lines.append(f"| {kind} | {len(mine)} | {found} | {placed} | {others} |")
     rest = sum(of == "" for of, _ in score.others)
     if rest:
@@ -278,11 +280,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--faults", type=int, default=1_000, help="how many to plant (1000)")
     parser.add_argument("--seed", type=int, default=1, help="of what is planted, and where (1)")
     parser.add_argument("--customers", type=int, default=48, help="of the town (48)")
+    parser.add_argument("--only", choices=KINDS, help="plant this kind alone, and only print the table")
     parser.add_argument("--print", action="store_true", help="only print the table")
     asked = parser.parse_args(arguments)
     forget_environment()
     log.configure("warning")
     score = Score()
+    planned = {asked.only: asked.faults} if asked.only else wanted(asked.faults)
     with tempfile.TemporaryDirectory(prefix="ledgerlake-faults-") as name:
         home = Path(name)
         with (
@@ -290,13 +294,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             town(where, home, customers=asked.customers, seed=asked.seed) as base,
         ):
             say("faults", f"{len(base.connections)} connections with {len(base.held):,} records, and no finding")
-            for planted, report in faults(base, home, wanted(asked.faults), asked.seed):
+            for planted, report in faults(base, home, planned, asked.seed):
                 known = len(score.verdicts), len(score.others)
                 judge(planted, report.findings, score)
                 _say(score, *known, report.seconds)
     text = table(score, asked.seed)
     sys.stdout.write(text)
-    if not asked.print:
+    if not (asked.print or asked.only):
         write(text)
     return 0 if score.precision == score.recall == score.placed == 1 else 1
 

@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from psycopg import sql
 
 from benchmarks.models import BANKS, TARGETS, Clean, Target
 from benchmarks.planted import Expected, Named, Planted
-from benchmarks.town import TODAY, Connection, Held, Town
+from benchmarks.town import FIRST, TODAY, Connection, Held, Town
 from connectors import PROVIDERS
 
 _PAGE = 20
@@ -31,11 +32,19 @@ _AMOUNT = {
     "stripe": r'"amount":\s*-?',
 }
 _BALANCE = {
-    "teller": r'"(?:ledger|available)":\s*"-?',
-    "plaid": r'"(?:current|available)":\s*-?',
-    "gocardless": r'"amount":\s*"-?',
-    "tink": r'"unscaledValue":\s*"-?',
+    "teller": r'"(?:ledger|available)":\s*"(-?[\d.]+)',
+    "plaid": r'"(?:current|available)":\s*(-?[\d.]+)',
+    "gocardless": r'"amount":\s*"(-?[\d.]+)',
+    "tink": r'"unscaledValue":\s*"(-?\d+)',
 }
+"""The amounts of a reading."""
+_BOOKED = {
+    "teller": r'"ledger":\s*"',
+    "plaid": r'"current":\s*-?\d',
+    "gocardless": r'Booked"|"expected"|"interimAvailable"',
+    "tink": r'"booked"',
+}
+_BETWEEN = {FIRST + dt.timedelta(days=count) for count in range(1, (TODAY - FIRST).days)}
 _HASH = "encode(substr(sha256(convert_to({}, 'UTF8')), 1, 16), 'hex')::uuid"
 _ENDS = {one.stream: one for one in TARGETS if one.layer == "marts"}
 _STREAMS = {name: tuple(one.name for one in connector.streams) for name, connector in PROVIDERS.items()}
@@ -134,13 +143,17 @@ class Plot:
                 sync=sync_id,
             )
 
-    def rewrite(self, stream: str, record_id: str, change: Callable[[str], str], *, consistently: bool) -> bool:
-        """Change a payload; False where there is nothing to change."""
+    def payload(self, stream: str, record_id: str) -> str:
         [(payload,)] = self.run(
             "SELECT payload::text FROM {table} WHERE connection_id = %(connection)s AND record_id = %(record)s",
             of=stream,
             record=record_id,
         )
+        return str(payload)
+
+    def rewrite(self, stream: str, record_id: str, change: Callable[[str], str], *, consistently: bool) -> bool:
+        """Change a payload; False where there is nothing to change."""
+        payload = self.payload(stream, record_id)
         changed = change(payload)
         if changed == payload:
             return False
@@ -212,20 +225,44 @@ def _ninefold(pattern: str, times: int) -> Callable[[str], str]:
 
 
 def balance_kept(plot: Plot) -> Planted | None:
-    """A reading that repeats another amount than the bank shows, in a payload that is as a sync would store it."""
-    readings = [
-        one
+    """The newest reading of an account repeats the one before, in a payload that is as a sync would store it.
+
+    Of an account that moved between them, not by what the day of the reading brought alone: until the next day nobody can
+    tell that from a movement while the sync ran.
+    """
+    readings: dict[str, list[Held]] = {}
+    for one in plot.held:
+        if one.stream == "balances" and one.account_id is not None and not one.removed:
+            readings.setdefault(one.account_id, []).append(one)
+    # Told by the days before the newest reading.
+    moved = {
+        one.account_id
         for one in plot.held
-        if one.stream == "balances" and one.shown_as is not None and one.version == 1 and not one.removed
-    ]
-    if not readings:
-        return None
-    one = plot.chance.choice(readings)
-    pattern = _BALANCE[plot.connection.provider]
-    if not plot.rewrite("balances", one.record_id, _ninefold(pattern, 0), consistently=True):
-        return None
-    named = Named("mismatch", "source", None, "balances", "amount", plot.id)
-    return Planted("a balance not refreshed", named, Expected(frozenset({(plot.id, "balances", one.record_id)})))
+        if one.account_id is not None
+        and one.stream == "transactions"
+        and not one.pending
+        and one.version == 1
+        and one.day in _BETWEEN
+    }
+    pairs = []
+    for account in sorted(readings.keys() & moved):
+        *_, old, new = [None, *sorted(readings[account], key=lambda one: one.day or TODAY)]
+        if old is not None and new is not None and new.shown_as is not None and new.version == 1:
+            pairs.append((old.record_id, new.record_id))
+    plot.chance.shuffle(pairs)
+    pattern, booked = (patterns[plot.connection.provider] for patterns in (_BALANCE, _BOOKED))
+    for earlier, last in pairs:
+        before, now = plot.payload("balances", earlier), plot.payload("balances", last)
+        if re.findall(pattern, before) != re.findall(pattern, now):
+            plot.rewrite("balances", last, partial(_instead, before), consistently=True)
+            field = "amount" if re.search(booked, now) else "available"
+            named = Named("mismatch", "source", None, "balances", field, plot.id)
+            return Planted("a balance not refreshed", named, Expected(frozenset({(plot.id, "balances", last)})))
+    return None
+
+
+def _instead(text: str, _: str) -> str:
+    return text
 
 
 def account_missing(plot: Plot) -> Planted | None:

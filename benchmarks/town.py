@@ -26,12 +26,15 @@ import sandbox
 from connectors import PROVIDERS
 from ledgerlake.ingest import sync
 from ledgerlake.integrity import Report, verify
+from ledgerlake.integrity.census import census
 from ledgerlake.lake import PROJECT, Lake
 from ledgerlake.local import S3, Servers
 from ledgerlake.settings import Settings
 from ledgerlake.store import Store, Vault, require_current
 
 TODAY = dt.date(2026, 3, 1)
+FIRST = TODAY - dt.timedelta(days=2)
+"""The day of the sync and census before today's: what stopped moving since then is seen."""
 _BUCKETS = 4
 _HELD = """
     SELECT raw.connection_id, raw.record_id, raw.account_id, raw.record_date, raw.pending, raw.removed_at IS NOT NULL,
@@ -128,7 +131,7 @@ class Town:
 
 @contextlib.contextmanager
 def town(servers: Servers, home: Path, *, customers: int, seed: int) -> Iterator[Town]:
-    """Two months of so many customers at every provider; a clean one, or it is an error of the benchmark.
+    """Two months of so many customers at every provider, synced twice; a clean one, or it is an error of the benchmark.
 
     Raises:
         RuntimeError: a verification of the town finds something before any fault is planted.
@@ -139,7 +142,7 @@ def town(servers: Servers, home: Path, *, customers: int, seed: int) -> Iterator
     world = sandbox.World.of(seed, customers, 0, TODAY)
     with (
         _database(servers.postgres_url, "template0") as name,
-        sandbox.Server(world, sandbox.Clock(TODAY)) as server,
+        sandbox.Server(world, sandbox.Clock(FIRST)) as server,
     ):
         url = f"{servers.postgres_url.rpartition('/')[0]}/{name}"
         require_current(url, buckets=_BUCKETS)
@@ -157,9 +160,14 @@ def town(servers: Servers, home: Path, *, customers: int, seed: int) -> Iterator
         ).model_copy(update=_reached(server.where()))
         made = Town(replace(servers, postgres_url=url, s3=s3), settings, untested(home / "project"))
         _connect(made, server)
-        report = asyncio.run(sync(Store(url), settings, today=TODAY))
-        if report.failed:
-            raise RuntimeError(f"expected a whole sync, found {report.failed[0].outcome}: {report.failed[0].error}")
+        for day in (FIRST, TODAY):
+            httpx.post(
+                f"{server.control_url}/clock", json={"today": day.isoformat()}, trust_env=False
+            ).raise_for_status()
+            report = asyncio.run(sync(Store(url), settings, today=day))
+            if report.failed:
+                raise RuntimeError(f"expected a whole sync, found {report.failed[0].outcome}: {report.failed[0].error}")
+            asyncio.run(census(Store(url), settings, today=day))
         made.lake.build()
         if found := made.verify(census=True).findings:
             raise RuntimeError(f"expected a clean town, found {'; '.join(one.message for one in found)}")

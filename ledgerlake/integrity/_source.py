@@ -1,7 +1,7 @@
 """The source, counted again by the census, against raw.
 
 Belongs here: finding each row of the census in raw and each raw record in the census, and what a sync could not have seen
-yet. Does not belong here: asking the source (``census``), balances (``_accounts``), and which step lost a
+yet. Does not belong here: asking the source (``census``), balances, which move (``_balances``), and which step lost a
 record (``_causes``).
 
 Rows are found by their id; those that the source gives no id that stays, by their bytes, each once. Rows of one hash

@@ -287,7 +287,7 @@ class Steps:
         )
 
     def _mine(self) -> str:
-        return "true" if self.scope is None else f"connection_id IN ({', '.join(_literal(one) for one in self.scope)})"
+        return "true" if self.scope is None else f"connection_id IN ({', '.join(literal(one) for one in self.scope)})"
 
     def read_published(self) -> None:
         """Make ``staged``, ``ended`` and ``excluded``."""
@@ -435,5 +435,6 @@ _EXCLUDED = {
 }
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"

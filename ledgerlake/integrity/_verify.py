@@ -26,6 +26,7 @@ from connectors import ConnectorError
 from ledgerlake.errors import LedgerlakeError, NotThere
 from ledgerlake.integrity import _receipts
 from ledgerlake.integrity._accounts import silent, still, twice
+from ledgerlake.integrity._balances import balances
 from ledgerlake.integrity._causes import causes
 from ledgerlake.integrity._findings import Findings
 from ledgerlake.integrity._published import Published, file_fault, published, unreadable_files
@@ -154,6 +155,7 @@ class _Run:
         self.steps.read_raw()
         nothing(self.steps)
         self._check("source", self._against_source)
+        self._check("source", self._balances)
         self._check("receipts", self._against_receipts)
         self._check("published", self._against_published)
         self._check("source", self._accounts)
@@ -177,6 +179,9 @@ class _Run:
 
     def _against_source(self) -> None:
         self.classes += against_raw(self.steps, self._today)
+
+    def _balances(self) -> None:
+        self.classes += balances(self.steps)
 
     def _accounts(self) -> None:
         """What no single record shows."""

@@ -78,7 +78,8 @@ def run_over(duck: duckdb.DuckDBPyConnection) -> _Run:
     names = [("staging", STREAM.staging), ("main", "fct_transactions"), ("main", "excluded_records")]
     at: Any = SimpleNamespace(duck=duck, snapshot=1, tables={name: SimpleNamespace(data=()) for name in names})
     nothing: Any = None
-    run = _Run(nothing, nothing, at, nothing, Graph({}, {}), None, DAY, replayed=True)
+    no_connections: Any = SimpleNamespace(execute=lambda _: [])
+    run = _Run(nothing, nothing, at, no_connections, Graph({}, {}), None, DAY, replayed=True)
     run.steps = Steps(at, nothing, Graph({}, {}), None, told={STREAM})
     return run
 
