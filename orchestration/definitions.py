@@ -18,6 +18,7 @@ from orchestration.manifest import load_manifest
 from orchestration.models import build_model_assets
 from orchestration.sensors import build_sensors
 from orchestration.streams import build_sync_assets, source_specs
+from orchestration.verified import Places, build_verified
 
 
 def build_definitions(settings: Settings, engine: Engine, *, project: Path = PROJECT) -> dg.Definitions:
@@ -26,11 +27,12 @@ def build_definitions(settings: Settings, engine: Engine, *, project: Path = PRO
     syncs = build_sync_assets(buckets)
     checks = build_raw_checks(buckets)
     models = build_model_assets(load_manifest(settings, project), buckets)
-    audit = build_audit(buckets)
-    jobs = build_jobs(syncs, checks, models, audit, buckets)
+    places = Places(models.specs)
+    audit, verified = build_audit(places, buckets), build_verified(places, buckets)
+    jobs = build_jobs(syncs, checks, models, audit, verified, buckets)
     return dg.Definitions(
         assets=[*source_specs(), *syncs, models],
-        asset_checks=[*checks, audit],
+        asset_checks=[*checks, audit, verified],
         jobs=list(jobs.values()),
         schedules=build_schedules(jobs, buckets),
         sensors=[*build_sensors(jobs, buckets), build_findings_sensor(buckets)],

@@ -27,6 +27,7 @@ def build_jobs(
     checks: Sequence[dg.AssetChecksDefinition],
     models: dg.AssetsDefinition,
     audit: dg.AssetChecksDefinition,
+    verified: dg.AssetChecksDefinition,
     buckets: int,
 ) -> dict[str, UnresolvedJob]:
     """All jobs, by name."""
@@ -34,11 +35,13 @@ def build_jobs(
     look = dg.AssetSelection.checks(*checks)
     transform = dg.AssetSelection.assets(models)
     verify = dg.AssetSelection.checks(audit)
+    # Those on the assets of a selection belong to it unless they are taken out.
+    told = dg.AssetSelection.checks(verified)
     specs = [spec for definition in (*syncs, models) for spec in definition.specs]
     jobs: list[UnresolvedJob] = [
         dg.define_asset_job(
             "daily",
-            fetch | look | transform | verify,
+            (fetch | look | transform | verify) - told,
             description="The daily pass: sync every connection, look at what came, build and publish what changed, verify.",
             config={"ops": {"build": {"config": {"changed": True}}}},
             tags={runs.SYNCS: "all", runs.BUILDS: "dirty", **runs.priority(DAILY_LAST), **_RETRIES},
@@ -46,22 +49,22 @@ def build_jobs(
         ),
         dg.define_asset_job(
             "sync_connections",
-            fetch | look,
+            (fetch | look) - told,
             description="Sync connections, without a build.",
             tags={runs.SYNCS: "all", **runs.priority(NEW_FIRST), **_RETRIES},
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(
             "build_buckets",
-            transform - verify,
+            transform - verify - told,
             description="Build, audit and publish buckets, without a sync.",
             tags={runs.BUILDS: "chosen", **runs.priority(BUILDS_THEN), **_RETRIES},
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(
             "look",
-            look,
-            description="Look whether every connection's data is fresh, and what is in quarantine.",
+            look | told,
+            description="Look whether every connection's data is fresh, what is in quarantine, and what was verified.",
             executor_def=dg.in_process_executor,
         ),
         build_repair_job(buckets),

@@ -4,27 +4,38 @@ Belongs here: the sensors that take orders, the job that repairs. Does not belon
 (``ledgerlake.orders``), what a repair does (``ledgerlake.integrity``).
 """
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from connectors import PROVIDERS
+from connectors import PROVIDERS, ConnectorError
 from ledgerlake.errors import LedgerlakeError
 from ledgerlake.integrity import repair
-from ledgerlake.orders import Order, Orders
+from ledgerlake.orders import Kind, Order, Orders
 from orchestration import runs
 from orchestration.engine import Engine
+from orchestration.outcomes import follow
 
 EVERY = 5
 FIRST = 20
 """Somebody waits for it: before everything else."""
+
+MOST = 200
+"""How many orders one run carries out: their numbers are a tag of it, which PostgreSQL keeps in an index."""
+
+
+_FETCHED: tuple[Kind, ...] = ("sync", "refetch")
+_REPAIRED: tuple[Kind, ...] = ("repair",)
 
 
 class RepairConfig(dg.Config):
     """Which orders are carried out."""
 
     orders: list[int]
+    today: str | None = None
+    """The day it is, as 2026-01-31; for replays and the sandbox's clock."""
 
 
 def build_repair_job(buckets: int) -> dg.JobDefinition:
@@ -32,16 +43,24 @@ def build_repair_job(buckets: int) -> dg.JobDefinition:
 
     @dg.op(description="Fetches or builds again what each finding proposes, verifies, and says what came of it.")
     def repair_findings(context: dg.OpExecutionContext, config: RepairConfig, engine: dg.ResourceParam[Engine]) -> None:
+        today = dt.date.fromisoformat(config.today) if config.today else None
+        mended = failed = 0
+        broken: list[Exception] = []
         with runs.failures(context), engine.open(buckets=buckets) as opened:
             orders = Orders(opened.store)
-            mended = failed = 0
             for order in orders.listed(config.orders):
                 if order.ended_at is not None or order.finding_id is None:
                     continue
                 try:
-                    report = repair(opened.where, opened.settings, order.finding_id, actor=order.actor)
-                except LedgerlakeError as error:
+                    report = repair(opened.where, opened.settings, order.finding_id, actor=order.actor, today=today)
+                except (LedgerlakeError, ConnectorError) as error:
                     orders.end(order.order_id, "failed", str(error))
+                    failed += 1
+                    continue
+                except Exception as error:
+                    # The orders after it are other people's, and other findings.
+                    orders.end(order.order_id, "failed", f"the repair broke off; see the run {context.run.run_id}")
+                    broken.append(error)
                     failed += 1
                     continue
                 counts = report.counts
@@ -53,6 +72,8 @@ def build_repair_job(buckets: int) -> dg.JobDefinition:
                     orders.end(order.order_id, "failed", f"the finding is still there: {said}")
                     failed += 1
         context.add_output_metadata({"mended": mended, "failed": failed})
+        if broken:
+            raise broken[0]
 
     @dg.job(
         name="repair",
@@ -81,9 +102,9 @@ def build_order_sensors(sync_job: Any, repair_job: Any, buckets: int) -> list[dg
         try:
             with engine.open(buckets=buckets) as opened:
                 orders = Orders(opened.store)
-                orders.settle()
-                taken = orders.take([one for one in orders.waiting() if one.kind != "repair"])
+                follow(context.instance, opened.store, opened.settings, _FETCHED)
                 providers = {one.connection_id: one.provider for one in opened.store.connections()}
+                taken = orders.take([one for one in orders.waiting() if one.kind != "repair"][:MOST])
         except LedgerlakeError as error:
             return dg.SkipReason(str(error))
         if not taken:
@@ -94,6 +115,7 @@ def build_order_sensors(sync_job: Any, repair_job: Any, buckets: int) -> list[dg
             },
             tags={
                 runs.SYNCS: "asked",
+                runs.ORDERS: _numbers(taken),
                 "ledgerlake/connections": str(len({one.connection_id for one in taken})),
                 **runs.priority(FIRST),
             },
@@ -112,15 +134,22 @@ def build_order_sensors(sync_job: Any, repair_job: Any, buckets: int) -> list[dg
         try:
             with engine.open(buckets=buckets) as opened:
                 orders = Orders(opened.store)
-                taken = orders.take([one for one in orders.waiting() if one.kind == "repair"])
+                follow(context.instance, opened.store, opened.settings, _REPAIRED)
+                taken = orders.take([one for one in orders.waiting() if one.kind == "repair"][:MOST])
         except LedgerlakeError as error:
             return dg.SkipReason(str(error))
         if not taken:
             return dg.SkipReason("Nobody asked for a repair.")
         ids = [one.order_id for one in taken]
-        return dg.RunRequest(run_config={"ops": {"repair_findings": {"config": {"orders": ids}}}})
+        return dg.RunRequest(
+            run_config={"ops": {"repair_findings": {"config": {"orders": ids}}}}, tags={runs.ORDERS: _numbers(taken)}
+        )
 
     return [sync_orders, repair_orders]
+
+
+def _numbers(orders: Sequence[Order]) -> str:
+    return " ".join(str(one.order_id) for one in orders)
 
 
 def _config(provider: str, syncs: Sequence[Order], providers: Mapping[str, str]) -> dict[str, object]:

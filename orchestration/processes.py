@@ -92,6 +92,8 @@ def _start(settings: Settings, environment: Mapping[str, str]) -> tuple[str, str
         "healthz",
         environment,
     )
+    # Runs write links to it into their checks.
+    environment = {variable("console_url"): console, **environment}
     if daemon.running() is None:
         daemon.start([scripts / _DAEMON, "run", "--workspace", workspace], ready=lambda: True, env=environment)
     options: list[str | Path] = ["--host", "127.0.0.1", "--workspace", workspace, "--log-level", "warning"]

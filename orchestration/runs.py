@@ -24,6 +24,9 @@ BUILDS = "ledgerlake/builds"
 REPAIRS = "ledgerlake/repairs"
 """On runs that repair findings."""
 
+ORDERS = "ledgerlake/orders"
+"""On runs that carry out orders; its value is their numbers."""
+
 UNREAD = "ledgerlake/unread"
 """On runs in which no connection of a provider could be read; its value says why."""
 
@@ -37,6 +40,9 @@ Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
 _PROCESS = "ledgerlake/process"
 _MAX_RETRIES = "dagster/max_retries"
+_WILL_RETRY = "dagster/will_retry"
+_RETRIED_WITHIN = dt.timedelta(minutes=5)
+"""The daemon makes the next run of one that failed within seconds; one that is not there by then will not come."""
 
 _OPEN = (
     dg.DagsterRunStatus.QUEUED,
@@ -102,6 +108,30 @@ def under_way(
         elif younger_than is None or now - record.create_timestamp < younger_than:
             found = True
     return found
+
+
+def is_open(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether it waits or works, or is about to be tried again. One whose process is gone is ended on the way."""
+    if run.status in _OPEN:
+        if _is_dead(run):
+            instance.report_run_failed(run, "The process of this run was killed; what it had committed stays.")
+        return True
+    record = instance.get_run_record_by_id(run.run_id)
+    ended = dt.datetime.fromtimestamp(record.end_time, dt.UTC) if record and record.end_time else None
+    will_retry = run.status == dg.DagsterRunStatus.FAILURE and run.tags.get(_WILL_RETRY) == "true"
+    return will_retry and ended is not None and dt.datetime.now(dt.UTC) - ended < _RETRIED_WITHIN
+
+
+def sentence_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """Why it failed: what the step said that failed first, if that was said for people."""
+    found = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+    for record in found:
+        event = record.event_log_entry.dagster_event
+        said = event.step_failure_data.user_failure_data if event else None
+        if said is not None and said.description:
+            return said.description
+    how = "was cancelled" if run.status == dg.DagsterRunStatus.CANCELED else "failed"
+    return f"its run {run.run_id} {how}; Dagster's UI shows why"
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> None:

@@ -1,7 +1,7 @@
 """An order is taken once by whoever carries it out; the same one asked for again while it waits is one order."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ Kind = Literal["sync", "refetch", "repair"]
 _COLUMNS = "order_id, kind, connection_id, finding_id, since, actor, asked_at, taken_at, ended_at, outcome, message"
 
 LOST_AFTER = dt.timedelta(hours=1)
-"""An order that was taken and is not done for so long is told of as failed: its run died."""
+"""An order that was taken, is not done for so long and that no run works on is told of as failed."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,10 @@ class Orders:
         """Those that nobody has taken, the oldest first."""
         return self._listed("taken_at IS NULL AND ended_at IS NULL ORDER BY order_id")
 
+    def taken(self) -> list[Order]:
+        """Those that somebody took and that have not ended, the oldest first."""
+        return self._listed("taken_at IS NOT NULL AND ended_at IS NULL ORDER BY order_id")
+
     def listed(self, ids: Sequence[int]) -> list[Order]:
         """Those orders, the oldest first."""
         return self._listed("order_id = ANY(%(ids)s) ORDER BY order_id", ids=list(ids))
@@ -130,6 +134,13 @@ class Orders:
             mine = {order_id for (order_id,) in rows}
         return [one for one in orders if one.order_id in mine]
 
+    def give_back(self, order_id: int) -> None:
+        """It was taken, and nothing was done for it: it waits again."""
+        with self._store.connect() as postgres:
+            postgres.execute(
+                "UPDATE ledgerlake.orders SET taken_at = NULL WHERE order_id = %s AND ended_at IS NULL", (order_id,)
+            )
+
     def end(self, order_id: int, outcome: Literal["done", "failed"], message: str) -> None:
         """What came of it."""
         with self._store.connect() as postgres:
@@ -141,8 +152,12 @@ class Orders:
                 (outcome, message, order_id),
             )
 
-    def settle(self) -> int:
-        """End the orders whose sync has ended since they were taken, and those whose run died; how many that were."""
+    def settle(self, under_way: Collection[int] = ()) -> int:
+        """End the orders whose sync has ended since they were taken, and those that are lost; how many that were.
+
+        Args:
+            under_way: orders that a run works on: they are not lost, however long that takes.
+        """
         with self._store.connect() as postgres:
             done = postgres.execute(
                 """
@@ -163,8 +178,8 @@ class Orders:
                 """
                 UPDATE ledgerlake.orders
                 SET ended_at = now(), outcome = 'failed', message = 'its run did not end; ask again'
-                WHERE ended_at IS NULL AND taken_at < now() - %s
+                WHERE ended_at IS NULL AND taken_at < now() - %s AND order_id <> ALL(%s)
                 """,
-                (LOST_AFTER,),
+                (LOST_AFTER, list(under_way)),
             ).rowcount
         return done + lost

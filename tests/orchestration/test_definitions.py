@@ -96,10 +96,13 @@ def test_every_test_of_dbt_is_a_check_and_the_streams_have_their_own(
     by_asset: dict[str, set[str]] = {}
     for key in graph.asset_check_keys:
         by_asset.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
-    assert by_asset["raw/teller_accounts"] == {"connections_synced", "fresh", "quarantine_is_empty"}
-    assert by_asset["raw/teller_details"] == {"quarantine_is_empty"}
+    assert by_asset["raw/teller_accounts"] == {"connections_synced", "fresh", "quarantine_is_empty", "verified"}
+    assert by_asset["raw/teller_details"] == {"quarantine_is_empty", "verified"}
     assert by_asset["lake/snapshot"] == {"nothing_lost"}
-    tests = {name for asset, names in by_asset.items() for name in names if asset.startswith("main/")}
+    everywhere = {f"{SCHEMAS[layer]}/{name}" for layer, names in MODELS.items() for name in names}
+    everywhere |= {key for keys in STREAMS.values() for key in keys if key.startswith("raw/")}
+    assert {asset for asset, names in by_asset.items() if "verified" in names} == everywhere
+    tests = {name for asset, names in by_asset.items() for name in names if asset.startswith("main/")} - {"verified"}
     manifest = load_manifest(settings)["nodes"].values()
     assert tests == {
         node["name"]

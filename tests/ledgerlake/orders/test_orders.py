@@ -70,6 +70,25 @@ def test_a_refetch_is_done_by_a_sync_that_went_back_so_far(orders: Orders, store
     assert orders.settle() == 1
 
 
+def test_an_order_that_is_given_back_waits_again_and_one_that_has_ended_does_not(orders: Orders) -> None:
+    one, other = orders.repair("ana", 7), orders.repair("ana", 8)
+    orders.take([one, other])
+    assert [each.order_id for each in orders.taken()] == [one.order_id, other.order_id]
+    orders.end(other.order_id, "done", "mended")
+    for each in (one, other):
+        orders.give_back(each.order_id)
+    assert (orders.waiting(), orders.taken()) == ([one], [])
+
+
+def test_an_order_that_a_run_still_works_on_is_not_lost(orders: Orders, store: Store) -> None:
+    order = orders.repair("ana", 7)
+    orders.take([order])
+    with store.connect() as postgres:
+        postgres.execute("UPDATE ledgerlake.orders SET taken_at = now() - interval '2 hours'")
+    assert orders.settle([order.order_id]) == 0
+    assert orders.settle() == 1
+
+
 def test_an_order_whose_run_died_is_told_of(orders: Orders, store: Store) -> None:
     order = orders.repair("ana", 7)
     orders.take([order])
