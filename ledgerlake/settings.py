@@ -50,6 +50,9 @@ class Settings(BaseSettings):
         pattern=r"^\d+(\.\d+)?\s?(MB|GB|MiB|GiB)$",
         description="What a build may hold in memory before it spills to disk.",
     )
+    threads: int | None = Field(
+        None, ge=1, description="On how many threads DuckDB builds, compares and answers; one a core when unset."
+    )
     snapshot_days: int = Field(
         7, ge=1, description="How many days a published snapshot can be read and rolled back to."
     )

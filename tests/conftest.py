@@ -1,6 +1,7 @@
 """Real servers, started once for all workers; a fresh database and a fresh S3 prefix for each test."""
 
 import datetime as dt
+import gc
 import itertools
 import os
 import secrets
@@ -43,23 +44,6 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each worker begins with its share of the slow tests, so that in the end none waits for the one that is in such a test.
-
-    A worker's share, before it takes from others, is a run of neighbours as long as anybody's.
-    """
-    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
-    slow = sorted((one for one in items if one.get_closest_marker("slow")), key=_patience, reverse=True)
-    rest = [one for one in items if not one.get_closest_marker("slow")]
-    items.clear()
-    for worker in range(workers):
-        own = slow[worker::workers]
-        size = (len(slow) + len(rest) - len(items)) // (workers - worker)
-        items += [*own, *rest[: size - len(own)]]
-        del rest[: size - len(own)]
-
-
 def _patience(item: pytest.Item) -> float:
     """The seconds that a test asks for."""
     asked = item.get_closest_marker("timeout")
@@ -74,9 +58,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each of xdist's workers, which get an equal part of the list, begins with its share of the slow tests."""
+    """Each of xdist's workers, which get an equal part of the list, begins with its share of the slow tests, the slowest first."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    slow = [one for one in items if one.get_closest_marker("slow")]
+    slow = sorted((one for one in items if one.get_closest_marker("slow")), key=_patience, reverse=True)
     rest = iter([one for one in items if not one.get_closest_marker("slow")])
     count = len(items)
     ordered: list[pytest.Item] = []

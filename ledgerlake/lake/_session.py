@@ -38,6 +38,8 @@ def limit(connection: DuckDBPyConnection, settings: Settings) -> None:
     connection.execute("set preserve_insertion_order = false")
     connection.execute("set autoinstall_known_extensions = false")
     connection.execute("set TimeZone = 'UTC'")
+    if settings.threads is not None:
+        connection.execute(f"set threads = {settings.threads:d}")
 
 
 def load(connection: DuckDBPyConnection, *names: str) -> None:
@@ -53,8 +55,13 @@ def load(connection: DuckDBPyConnection, *names: str) -> None:
 
 
 def use_s3(connection: DuckDBPyConnection, s3: S3) -> None:
-    """Let it read and write below `s3.url`, and nowhere else on S3."""
+    """Let it read and write below `s3.url`, and nowhere else on S3.
+
+    A file is written once and never changed, so what a connection has read of it need not be asked for again.
+    """
     load(connection, "httpfs")
+    connection.execute("set enable_http_metadata_cache = true")
+    connection.execute("set validate_external_file_cache = 'NO_VALIDATION'")
     access, secret, token = s3.access_key, s3.secret_key, None
     if access is None:
         access, secret, token = _credentials_of_the_machine()

@@ -22,11 +22,11 @@
 
   {%- set folder = plan.prefix ~ '/' ~ this.schema ~ '/' ~ this.identifier ~ '/' -%}
   {%- set ns = namespace(rows=0) -%}
-  {%- set files = [] -%}
+  {%- set files, written = [], [] -%}
   {% for bucket in (plan.buckets if bucketed else [none]) %}
     {%- set path = folder ~ ('all' if bucket is none else bucket) ~ '.parquet' -%}
-    {{ ledgerlake.set_bucket(bucket) }}
     {% call statement('copy', fetch_result=True) %}
+      {{ ledgerlake.set_bucket(bucket) }};
       copy (
         select {{ columns | join(', ') }} from ({{ sql }})
       ) to '{{ path }}' (format parquet, compression zstd)
@@ -34,26 +34,23 @@
     {%- set rows = load_result('copy')['data'][0][0] | int -%}
     {%- set ns.rows = ns.rows + rows -%}
     {% do files.append(path) %}
-    {% call statement('take_down') %}
-      insert into build.files values (
-        '{{ this.schema }}', '{{ this.identifier }}', {{ 'null' if bucket is none else bucket }}, '{{ path }}', {{ rows }}
-      )
-    {% endcall %}
+    {% do written.append(
+      "('" ~ this.schema ~ "', '" ~ this.identifier ~ "', " ~ ('null' if bucket is none else bucket) ~ ", '" ~ path ~ "', " ~ rows ~ ")"
+    ) %}
   {% endfor %}
-  {{ ledgerlake.set_bucket(none) }}
 
-  {% call statement('view') %}
+  {% call statement('show') %}
+    {{ ledgerlake.set_bucket(none) }};
+    insert into build.files values {{ written | join(', ') }};
     create or replace view {{ target_relation }} as
     {% if bucketed %}
       select * from read_parquet(
         case when getvariable('bucket') is null then {{ files }}
         else ['{{ folder }}' || getvariable('bucket') || '.parquet'] end
-      )
+      );
     {% else %}
-      select * from read_parquet({{ files }})
+      select * from read_parquet({{ files }});
     {% endif %}
-  {% endcall %}
-  {% call statement('view_everywhere') %}
     create or replace view everywhere.{{ this.identifier }} as
     select * from read_parquet({{ files }})
     {% if bucketed and ledgerlake.is_published(this) %}
@@ -80,21 +77,20 @@
 
 
 {#- Every model and test reads PostgreSQL as it was when the build began: one snapshot for all of them. -#}
-{% macro pin_snapshot(plan) -%}
+{% macro pin_snapshot(plan=none) -%}
   {%- set sources = [] -%}
   {%- for id in model.depends_on.nodes if id.startswith('source.') -%}{%- do sources.append(id) -%}{%- endfor -%}
   {%- if sources -%}
     {% call statement('pin_snapshot') %}
-      call postgres_execute('pg', $$set transaction snapshot '{{ plan.snapshot }}'$$)
+      call postgres_execute('pg', $$set transaction snapshot '{{ (plan or ledgerlake.build_plan()).snapshot }}'$$)
     {% endcall %}
   {%- endif -%}
 {%- endmacro %}
 
 
+{#- The SQL that shows one bucket to what follows it, or all of them. -#}
 {% macro set_bucket(bucket) -%}
-  {% call statement('set_bucket') %}
-    {% if bucket is none %}reset variable bucket{% else %}set variable bucket = {{ bucket }}::smallint{% endif %}
-  {% endcall %}
+  {%- if bucket is none -%} reset variable bucket {%- else -%} set variable bucket = {{ bucket }}::smallint {%- endif -%}
 {%- endmacro %}
 
 
@@ -170,8 +166,8 @@
 {#- A test sees all buckets of the build, and PostgreSQL at the build's snapshot. -#}
 {% macro duckdb__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit) -%}
   {%- if execute -%}
-    {{ ledgerlake.pin_snapshot(ledgerlake.build_plan()) }}
-    {{ ledgerlake.set_bucket(none) }}
+    {{ ledgerlake.pin_snapshot() }}
+    {% call statement('all_buckets') %}{{ ledgerlake.set_bucket(none) }}{% endcall %}
   {%- endif -%}
   {{ default__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit) }}
 {%- endmacro %}

@@ -3,13 +3,15 @@
 import asyncio
 import datetime as dt
 import secrets
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
+import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
@@ -18,7 +20,7 @@ from connectors import PROVIDERS
 from ledgerlake.ingest import sync
 from ledgerlake.integrity import Report, verify
 from ledgerlake.lake import Lake
-from ledgerlake.local import Servers
+from ledgerlake.local import S3, Servers
 from ledgerlake.settings import Settings
 from ledgerlake.store import Store, Vault
 
@@ -115,3 +117,41 @@ def connect(house: House) -> None:
             store.add_connection(
                 vault, provider=one["provider"], external_id=external_id, customer_id=one["customer_id"], secrets=given
             )
+
+
+@pytest.fixture(scope="session")
+def house(
+    shared_servers: Servers, _template: str, parsed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """Four customers of three providers and two months, synced and published once for all tests of a worker."""
+    there = shared_servers.s3
+    s3 = S3(f"{there.url}/{secrets.token_hex(6)}", there.endpoint, there.access_key, there.secret_key, there.region)
+    template = replace(
+        shared_servers, postgres_url=f"{shared_servers.postgres_url.rpartition('/')[0]}/{_template}", s3=s3
+    )
+    with sandbox.Server(sandbox.World(7, 4, dt.date(2026, 1, 1)), sandbox.Clock(TODAY)) as server:
+        told, home = server.where(), tmp_path_factory.mktemp("house")
+        shutil.copytree(parsed, home / "dbt")
+        settings = Settings(
+            home=home,
+            secret_keys=(SecretStr("x2ZRlGdZ7lYbLQ3jVYyDRMq3bq3aMqGmFrPyfjRkcHA="),),
+            s3_url=s3.url,
+            aws_endpoint_url_s3=s3.endpoint,
+            aws_access_key_id=SecretStr(s3.access_key or ""),
+            aws_secret_access_key=SecretStr(s3.secret_key or ""),
+            aws_region=s3.region,
+        ).model_copy(update=reached(told))
+        empty = House(template, settings, shared_servers, server)
+        made = empty.copy()
+        connect(made)
+        made.sync(TODAY)
+        Lake(made.where, made.settings).build()
+        yield made
+        made.drop_copies()
+        empty.drop_copies()
+
+
+@pytest.fixture
+def mine(house: House) -> House:
+    """This test's own copy."""
+    return house.copy()

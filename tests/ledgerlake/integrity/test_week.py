@@ -18,7 +18,7 @@ from ledgerlake.integrity import verify
 from ledgerlake.lake import Lake
 from ledgerlake.local import S3, Servers
 from ledgerlake.settings import Settings
-from ledgerlake.store import Store, Vault
+from ledgerlake.store import Store, Vault, migrate
 
 FIRST = dt.date(2026, 2, 24)
 OF = ("teller", "plaid", "stripe")
@@ -32,6 +32,13 @@ def reached(told: dict[str, Any]) -> dict[str, Any]:
             if f"{provider}_{name}" in Settings.model_fields:
                 given[f"{provider}_{name}"] = SecretStr(value)
     return given
+
+
+@pytest.fixture
+def postgres_url(empty_postgres_url: str) -> str:
+    """A store of two buckets, both of which each day builds."""
+    migrate(empty_postgres_url, buckets=2)
+    return empty_postgres_url
 
 
 @pytest.mark.slow
