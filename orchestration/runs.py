@@ -39,6 +39,9 @@ Context = dg.AssetExecutionContext | dg.OpExecutionContext
 """A step's."""
 
 _PROCESS = "ledgerlake/process"
+_PROCESS_OF = "ledgerlake/process_of"
+"""Which run the process is of: Dagster gives a retry the tags of the run before it, whose process is gone."""
+
 _MAX_RETRIES = "dagster/max_retries"
 _WILL_RETRY = "dagster/will_retry"
 _RETRIED_WITHIN = dt.timedelta(minutes=5)
@@ -72,7 +75,7 @@ def process_tags() -> Mapping[str, str]:
 @contextlib.contextmanager
 def failures(context: Context) -> Iterator[None]:
     """Turn Ledgerlake's errors into one failed step with its sentence; only what may pass by itself is retried."""
-    context.instance.add_run_tags(context.run.run_id, process_tags())
+    context.instance.add_run_tags(context.run.run_id, {**process_tags(), _PROCESS_OF: context.run.run_id})
     try:
         yield
     except (LedgerlakeError, ConnectorError) as error:
@@ -144,6 +147,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
 
 
 def _is_dead(run: dg.DagsterRun) -> bool:
+    if run.tags.get(_PROCESS_OF, run.run_id) != run.run_id:
+        return False
     host, _, rest = run.tags.get(_PROCESS, "").partition(":")
     if host != socket.gethostname():
         return False

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orchestration.daily import Summary
 
 _MOST = 20
+_WIDE = 400
+"""In a file or a pipe a line may be as wide as it likes."""
 
 
 class Terminal:
@@ -123,7 +125,7 @@ def print_summary(summary: "Summary", *, as_json: bool) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for name, value in _lines(summary):
         table.add_row(name, value)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
     console.print(table)
 
 

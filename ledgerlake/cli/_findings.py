@@ -9,6 +9,7 @@ import typer
 
 from ledgerlake.cli import _show
 from ledgerlake.cli._house import AsJson, Today, house
+from ledgerlake.errors import UsageError
 
 findings = typer.Typer(name="findings", help="What verifications found: list, look, decide, repair.")
 
@@ -18,7 +19,13 @@ Comment = Annotated[str | None, typer.Option("--comment", help="Why.")]
 
 
 def _actor(by: str | None) -> str:
-    return by or getpass.getuser()
+    """Who acts. A container may run as a user that has no name there."""
+    if by:
+        return by
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise UsageError("The user of this machine has no name: say with --by who acts.") from None
 
 
 @findings.callback(invoke_without_command=True)
@@ -126,7 +133,7 @@ def assign(finding: Id, owner: Annotated[str, typer.Argument(help="Who; `-` for 
 
     with house() as at:
         Findings(at.store, at.settings).assign(finding, _actor(by), None if owner == "-" else owner)
-    _show.out.print(f"Finding {finding} is {'nobody' if owner == '-' else owner}'s.")
+    _show.out.print(f"Finding {finding} is {'nobody' if owner == '-' else owner}'s.", markup=False)
 
 
 @findings.command()
@@ -149,6 +156,8 @@ def mute(
     """Say nothing of it until a day has passed."""
     from ledgerlake.integrity import Findings
 
+    if until.date() < dt.datetime.now(dt.UTC).date():
+        raise UsageError(f"Expected a day of --until that is not past, found {until:%Y-%m-%d}.")
     with house() as at:
         Findings(at.store, at.settings).mute(finding, _actor(by), until.date(), comment)
     _show.out.print(f"Finding {finding} is muted until {until:%Y-%m-%d}.")

@@ -283,15 +283,17 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Compare what the providers said, what the store holds and what is published; exit 1 when a finding is open."""
+    from ledgerlake.integrity import Findings
     from ledgerlake.integrity import verify as engine
 
     with house() as at:
         day = today.date() if today else None
         report = engine(at.where, at.settings, connections=connection, today=day)
+        kept = Findings(at.store, at.settings).seen_by(report.verification_id)
     if as_json:
-        _show.as_json(_show.verify_object(report))
+        _show.as_json(_show.verify_object(report, kept))
     else:
-        _show.verify_table(report)
+        _show.verify_table(report, kept)
     raise typer.Exit(1 if report.findings else 0)
 
 

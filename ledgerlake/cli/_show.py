@@ -4,7 +4,7 @@ import csv
 import datetime as dt
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +18,7 @@ from rich.text import Text
 from ledgerlake.ingest import Event, SyncReport
 
 if TYPE_CHECKING:
-    from ledgerlake.integrity import Report
+    from ledgerlake.integrity import Report, StoredFinding
     from ledgerlake.lake import BuildReport
     from ledgerlake.lake import Progress as BuildProgress
 
@@ -256,13 +256,18 @@ def build_table(report: "BuildReport") -> None:
     )
 
 
-def verify_object(report: "Report") -> dict[str, object]:
-    """A verification's report as the JSON that `ledgerlake verify --json` prints."""
+def verify_object(report: "Report", kept: Mapping[str, "StoredFinding"]) -> dict[str, object]:
+    """A verification's report as the JSON that `ledgerlake verify --json` prints; `kept` is by fingerprint."""
     return {
+        "verification_id": report.verification_id,
+        "snapshot": report.snapshot,
         "compared": report.compared,
         "connections": report.connections,
         "findings": [
             {
+                "finding_id": stored.finding_id if stored else None,
+                "severity": stored.severity if stored else None,
+                "state": stored.state if stored else None,
                 "kind": one.kind,
                 "step": one.step,
                 "connection_id": one.connection_id,
@@ -274,18 +279,30 @@ def verify_object(report: "Report") -> dict[str, object]:
                 "message": one.message,
             }
             for one in report.findings
+            for stored in [kept.get(one.fingerprint)]
         ],
         "seconds": round(report.seconds, 3),
     }
 
 
-def verify_table(report: "Report") -> None:
+def verify_table(report: "Report", kept: Mapping[str, "StoredFinding"]) -> None:
     if report.findings:
+        told = [(kept.get(one.fingerprint), one) for one in report.findings]
         table(
-            ["kind", "step", "connection", "stream", "records", "what"],
-            [[one.kind, one.step, one.connection_id, one.stream, one.records, one.message] for one in report.findings],
+            ["finding", "severity", "kind", "step", "connection", "stream", "records", "what"],
+            [
+                (
+                    *((str(stored.finding_id), stored.severity) if stored else (None, None)),
+                    *(one.kind, one.model or one.step, one.connection_id, one.stream, one.records, one.message),
+                )
+                for stored, one in told
+            ],
         )
-    found = f"{len(report.findings)} findings are open" if report.findings else "no finding"
+    found = (
+        f"{len(report.findings)} findings are open; `ledgerlake findings show` tells more of one"
+        if report.findings
+        else "no finding"
+    )
     out.print(
         f"{report.compared:,} records of {report.connections} connections compared, from receipt to published row, "
         f"in {report.seconds:.1f} s: {found}."

@@ -294,7 +294,16 @@ class Findings:
             if (states is None or row["state"] in states)
             and (connections is None or row["connection_id"] is None or row["connection_id"] in connections)
         ]
-        return sorted(kept, key=lambda one: (-_SEVERITIES.index(one.severity), one.opened_at, one.finding_id))
+        return sorted(kept, key=_urgency)
+
+    def seen_by(self, verification_id: str) -> dict[str, StoredFinding]:
+        """Those that this verification saw, and no later one yet, by their fingerprints."""
+        with self._store.connect() as postgres:
+            return {
+                row["fingerprint"]: _stored(row)
+                for row in _all(postgres)
+                if row["verification_id"] == verification_id and row["state"] != "resolved"
+            }
 
     def get(self, finding_id: int) -> StoredFinding:
         """That finding. Raises NotThere when there is none."""
@@ -401,9 +410,11 @@ class Findings:
             return _stored(_one(postgres, finding_id))
 
     def unannounced(self) -> list[StoredFinding]:
-        """Open findings that nobody was told of; what came back within the sustain period was told before."""
+        """Open findings that nobody was told of, ordered as `listed`; what came back within the sustain period was told before."""
         with self._store.connect() as postgres:
-            return [_stored(row) for row in _all(postgres) if row["state"] == "open" and row["announced_at"] is None]
+            rows = _all(postgres)
+        new = [_stored(row) for row in rows if row["state"] == "open" and row["announced_at"] is None]
+        return sorted(new, key=_urgency)
 
     def announced(self, ids: Iterable[int]) -> None:
         """Somebody was told of these."""
@@ -500,6 +511,11 @@ def _stored(row: Mapping[str, Any]) -> StoredFinding:
     values["money"] = {currency: Decimal(amount) for currency, amount in row["money"].items()}
     values["repair"] = msgspec.convert(row["repair"], Repair) if row["repair"] is not None else None
     return StoredFinding(**values)
+
+
+def _urgency(one: StoredFinding) -> tuple[int, dt.datetime, int]:
+    """The most severe first, and of those the oldest."""
+    return -_SEVERITIES.index(one.severity), one.opened_at, one.finding_id
 
 
 def _columns(finding: Finding) -> dict[str, object]:

@@ -196,6 +196,23 @@ def test_an_order_waits_for_the_retry_of_its_run(
     assert told(orders) == [(None, None)]
 
 
+def test_a_retry_that_waits_is_not_taken_for_the_killed_run_whose_tags_it_has(
+    evaluate: Evaluate, orders: Orders, instance: dg.DagsterInstance, make: Make, connect: Connect
+) -> None:
+    orders.sync("ana", connect(0).connection_id)
+    [request] = evaluate("sync_orders")[0]
+    killed = make(request, "sync_connections", "FAILURE")
+    retry = make(request, "sync_connections", "STARTED")
+    host = runs.process_tags()["ledgerlake/process"].partition(":")[0]
+    instance.add_run_tags(
+        retry.run_id, {"ledgerlake/process": f"{host}:1:1.00", "ledgerlake/process_of": killed.run_id}
+    )
+    assert evaluate("sync_orders")[0] == []
+    found = instance.get_run_by_id(retry.run_id)
+    assert found is not None
+    assert (found.status, told(orders)) == (dg.DagsterRunStatus.STARTED, [(None, None)])
+
+
 @pytest.mark.parametrize("pause", ["connection", "provider"])
 def test_an_order_whose_connection_was_paused_meanwhile_is_told_of(
     evaluate: Evaluate, orders: Orders, store: Store, make: Make, connect: Connect, pause: str

@@ -19,7 +19,7 @@ def test_a_misplaced_filter_is_found_looked_into_and_repaired(here: Here, pictur
     needs = page.get_by_role("region", name="What needs somebody now")
     expect(needs).to_contain_text("1 critical finding is open")
     needs.get_by_role("link", name="Integrity").click()
-    row = page.get_by_role("row").filter(has_text="missing")
+    row = page.get_by_role("row").filter(has_text="critical")
     expect(row).to_contain_text(MODEL)
     row.get_by_role("link").click()
 

@@ -205,3 +205,10 @@ def test_a_store_changed_from_outside_is_found(ledgerlake: Run, teller: Any, sto
         1,
         {("missing", "raw", "transactions", 1), ("mismatch", "staging", "transactions", 1)},
     )
+    # What it names is what the other commands know by these numbers.
+    named = {one["finding_id"]: (one["severity"], one["kind"]) for one in verified.json["findings"]}
+    listed = ledgerlake("findings", "--json").json["findings"]
+    assert named == {one["finding_id"]: (one["severity"], one["kind"]) for one in listed}
+    table = ledgerlake("verify", "--connection", listed[0]["connection_id"], "--today", "2026-03-01", env=env)
+    assert table.code == 1
+    assert {line.split()[0] for line in table.out.splitlines() if " high " in line} == {str(one) for one in named}

@@ -1,13 +1,17 @@
 """`ledgerlake findings`: what a person sees of findings and does with them, as a table, as JSON and by exit codes."""
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from ledgerlake.integrity import Finding, Findings, Repair
+from ledgerlake.cli._findings import findings as commands
+from ledgerlake.ingest import Counts
+from ledgerlake.integrity import Finding, Findings, Repair, RepairReport
 from ledgerlake.integrity._report import Behind
 from ledgerlake.settings import Settings
 from ledgerlake.store import Store
@@ -35,7 +39,7 @@ SILENT = Finding(
 
 @pytest.fixture
 def planted(store: Store, settings: Settings) -> Findings:
-    """A store in which a verification found three things: 1 and 2 are high, 3 is medium."""
+    """A store in which a verification found three things: one critical by its money, one high, one medium."""
     findings = Findings(store, settings)
     found = [LOST, UNPUBLISHED, SILENT]
     findings.merge(findings.begin(TODAY, None), found, [], today=TODAY, scope=None, snapshot=None, compared=9)
@@ -46,7 +50,7 @@ def test_findings_are_listed_and_shown_with_their_records_and_their_repair(ledge
     listed = ledgerlake("findings")
     assert listed.code == 0
     assert [line.split()[:5] for line in listed.out.splitlines() if line.strip()[:1].isdigit()] == [
-        ["1", "high", "open", "missing", "raw"],
+        ["1", "critical", "open", "missing", "raw"],
         ["2", "high", "open", "missing", "fct_refunds"],
         ["3", "medium", "open", "stale", "source"],
     ]
@@ -55,7 +59,7 @@ def test_findings_are_listed_and_shown_with_their_records_and_their_repair(ledge
 
     as_json = ledgerlake("findings", "--json").json["findings"]
     assert [(one["finding_id"], one["severity"], one["money"]) for one in as_json] == [
-        (1, "high", {"EUR": "12.50", "USD": "1000000000.00"}),
+        (1, "critical", {"EUR": "12.50", "USD": "1000000000.00"}),
         (2, "high", {}),
         (3, "medium", {}),
     ]
@@ -141,6 +145,27 @@ def test_a_repair_is_told_before_it_is_done_and_its_exit_says_whether_the_findin
     mended = ledgerlake("findings", "repair", "1", "--by", "ana")
     assert (mended.code, mended.out.startswith("Finding 1 is resolved: 0 records new, 0 changed")) == (0, True)
     assert mended.err.splitlines() == ["building …", "verifying …"]
-    # Nothing is published here, so nothing of it can be compared: it stays.
-    again = ledgerlake("findings", "repair", "2", "--json")
-    assert (again.code, again.json["state"]) == (1, "open")
+
+
+def test_a_repair_that_does_not_mend_ends_with_1(
+    planted: Findings,
+    settings: Settings,
+    environment: Callable[[Settings], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    still = RepairReport(planted.get(1), ("build",), False, Counts(new=1, changed=2), 3, 1.5)
+    monkeypatch.setattr("ledgerlake.integrity.repair", lambda *_, **__: still)
+    done = [
+        CliRunner().invoke(commands, ["repair", "1", *more], env=environment(settings)) for more in ((), ("--json",))
+    ]
+    assert [one.exit_code for one in done] == [1, 1]
+    assert done[0].stdout == "Finding 1 is open: 1 records new, 2 changed, 0 removed, in 1.5 s.\n"
+    assert json.loads(done[1].stdout) == {
+        "finding_id": 1,
+        "steps": ["build"],
+        "dry_run": False,
+        "state": "open",
+        "counts": {"new": 1, "changed": 2, "unchanged": 0, "removed": 0, "quarantined": 0},
+        "snapshot": 3,
+        "seconds": 1.5,
+    }
