@@ -1,10 +1,15 @@
 """The life of findings: one a cause, closed by themselves, reopened with their history, never closed unseen."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledgerlake.errors import UsageError
 from ledgerlake.integrity._findings import Findings
@@ -222,3 +227,73 @@ def test_a_verification_that_breaks_off_changes_no_finding(findings: Findings, s
         results = postgres.execute("SELECT * FROM ledgerlake.verification_results").fetchall()
     assert rows == [(None, 1), ("PostgreSQL went away", None)]
     assert [row[1:] for row in results] == [("con_a", "transactions", "raw", 5, 3, 2, 0, 0, 0, 0, 0)]
+
+
+# Differences as they come and go: two of one connection, one of another, one of a model, and the acts of people between.
+POOL = (
+    LOST,
+    dataclasses.replace(LOST, kind="mismatch", field="amount"),
+    dataclasses.replace(LOST, connection_id="con_b"),
+    FILTERED,
+)
+VERIFICATIONS = st.tuples(
+    st.just("verified"), st.sets(st.sampled_from(range(len(POOL)))), st.sampled_from([None, "con_a", "con_b"])
+)
+ACTS = st.tuples(
+    st.sampled_from(["acknowledge", "mute", "resolve", "repair begun", "repair ended"]),
+    st.sampled_from(range(len(POOL))),
+    st.none(),
+)
+
+
+@hypothesis.settings(
+    max_examples=25, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(VERIFICATIONS | ACTS, min_size=1, max_size=12))
+def test_whatever_happens_findings_are_closed_exactly_when_the_difference_is_gone(
+    findings: Findings, steps: list[tuple[str, Any, str | None]]
+) -> None:
+    with findings._store.connect() as postgres:
+        postgres.execute("TRUNCATE ledgerlake.findings, ledgerlake.verifications CASCADE")
+    known: set[int] = set()  # whose last verification that could tell found the difference
+    settled: set[int] = set()  # of which a person said since that it is none
+    for what, which, scope in steps:
+        kept = stored(findings)
+        if what == "verified":
+            looked = {
+                number
+                for number, one in enumerate(POOL)
+                if scope is None or (one.connection_id == scope and not one.model)
+            }
+            found = which & looked
+            verify(findings, *(POOL[number] for number in sorted(found)), scope=None if scope is None else {scope})
+            known, settled = (known - looked) | found, settled - looked
+        elif POOL[which].fingerprint in kept and kept[POOL[which].fingerprint][1] != "resolved":
+            act(findings, what, kept[POOL[which].fingerprint][0])
+            if what == "resolve":
+                settled.add(which)
+        standing = {fingerprint for fingerprint, (_, state) in stored(findings).items() if state != "resolved"}
+        assert standing == {POOL[number].fingerprint for number in known - settled}
+
+
+def stored(findings: Findings) -> dict[str, tuple[int, str]]:
+    """By fingerprint the number and the state."""
+    with findings._store.connect() as postgres:
+        rows = postgres.execute("SELECT fingerprint, finding_id, state FROM ledgerlake.findings").fetchall()
+    return {fingerprint: (finding_id, state) for fingerprint, finding_id, state in rows}
+
+
+def act(findings: Findings, what: str, finding_id: int) -> None:
+    """Let a person do it, if the finding's state allows it."""
+    with contextlib.suppress(UsageError):
+        match what:
+            case "acknowledge":
+                findings.acknowledge(finding_id, "ana")
+            case "mute":
+                findings.mute(finding_id, "ana", TODAY + dt.timedelta(days=1))
+            case "resolve":
+                findings.resolve(finding_id, "ana", "accepted")
+            case "repair begun":
+                findings.repairing(finding_id, "ana")
+            case "repair ended":
+                findings.repaired(finding_id, "ana", "nothing")
