@@ -12,7 +12,7 @@ import pytest
 
 TODAY = dt.date(2026, 3, 1)
 # CRASHES=100 is the long version.
-CRASHES = int(os.environ.get("CRASHES", "8"))
+CRASHES = int(os.environ.get("CRASHES", "5"))
 
 
 def _kill(town: Any, child: Callable[..., Any], kills: int, seed: int, each: Callable[[], None]) -> int:
