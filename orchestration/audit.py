@@ -10,15 +10,12 @@ from collections.abc import Iterable, Iterator
 import dagster as dg
 
 from ledgerlake.errors import LedgerlakeError
-from ledgerlake.integrity import Findings, Report, verify
+from ledgerlake.integrity import WRONG, Findings, Report, verify
 from ledgerlake.settings import Settings
 from orchestration import runs
 from orchestration.engine import Engine
 from orchestration.models import SNAPSHOT
 from orchestration.verified import Evidence, Places, evaluations, evidence_of, failed, table
-
-LOSSES = frozenset({"missing", "unexpected", "duplicate", "mismatch"})
-"""Kinds of findings that say a record was lost or made up; the others say what could not be compared."""
 
 _SHOWN = 5
 
@@ -60,7 +57,7 @@ def build_audit(places: Places, buckets: int) -> dg.AssetChecksDefinition:
         engine.watcher.verified(report)
         _tell(step, evaluations(places, evidence, settings))
         yield _result(spec, report, evidence, settings)
-        lost = [one for one in report.findings if one.kind in LOSSES]
+        lost = [one for one in report.findings if one.kind in WRONG]
         if lost:
             raise runs.failure(step, f"{len(lost)} findings. The first: {lost[0].message}", transient=False)
 
@@ -93,7 +90,7 @@ def _result(spec: dg.AssetCheckSpec, report: Report, evidence: Evidence, setting
         asset_key=spec.asset_key,
         check_name=spec.name,
         passed=bool(report.connections) and not report.findings,
-        severity=dg.AssetCheckSeverity.ERROR if LOSSES & kinds.keys() else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if WRONG & kinds.keys() else dg.AssetCheckSeverity.WARN,
         description=description,
         metadata=metadata,
     )

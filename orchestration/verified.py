@@ -18,7 +18,7 @@ from typing import Literal
 import dagster as dg
 
 from ledgerlake.errors import LedgerlakeError
-from ledgerlake.integrity import STREAMS, Findings, StoredFinding, Stream
+from ledgerlake.integrity import STREAMS, WRONG, Findings, StoredFinding, Stream, completeness
 from ledgerlake.settings import Settings
 from ledgerlake.store import Store
 from orchestration.engine import Engine
@@ -26,7 +26,6 @@ from orchestration.streams import stream_key
 
 CHECK = "verified"
 
-_WRONG = frozenset({"missing", "unexpected", "duplicate", "mismatch"})
 _STAYING: tuple[Literal["open", "acknowledged", "repairing", "muted"], ...] = (
     "open",
     "acknowledged",
@@ -54,11 +53,6 @@ class Counts:
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
-
-    @property
-    def per_mille(self) -> float | None:
-        """As `fct_verifications.completeness_per_mille`."""
-        return round((self.compared - self.missing - self.late) * 1000 / self.compared, 3) if self.compared else None
 
 
 @dataclass(frozen=True)
@@ -190,7 +184,7 @@ class Places:
     def _reaches(self, finding: StoredFinding, key: dg.AssetKey) -> bool:
         """Whether it is of something that this asset is made of, and tells that records are wrong, or not compared."""
         unknown = finding.kind == "not_compared" and finding.step != "source"
-        if key not in self._reads or not (finding.kind in _WRONG or unknown):
+        if key not in self._reads or not (finding.kind in WRONG or unknown):
             return False
         return any(self._is_at(finding, one) for one in self._above[key] if one in self._reads or one in self._streams)
 
@@ -344,8 +338,9 @@ def _metadata(
     if known:
         last = list(known.values())[-1]
         shown |= {one.name: dg.MetadataValue.int(getattr(last, one.name)) for one in fields(last)}
-        if last.per_mille is not None:
-            shown["completeness_per_mille"] = dg.MetadataValue.float(last.per_mille)
+        whole = completeness(last.compared, last.missing, last.late)
+        if whole is not None:
+            shown["completeness_per_mille"] = dg.MetadataValue.float(float(whole))
     if "source" in known and "raw" in known:
         shown["compared_with_the_source"] = dg.MetadataValue.int(known["source"].compared)
         shown["missing_of_the_source"] = dg.MetadataValue.int(known["source"].missing)

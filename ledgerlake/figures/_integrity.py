@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from psycopg.rows import class_row
 
+from ledgerlake.integrity import completeness as whole
 from ledgerlake.store import Store
 
 
@@ -34,9 +35,7 @@ class Complete:
     @property
     def per_mille(self) -> Decimal | None:
         """Of a thousand records those that are where they should be; None where nothing was compared."""
-        if not self.compared:
-            return None
-        return (Decimal(self.compared - self.missing - self.late) * 1000 / self.compared).quantize(Decimal("0.001"))
+        return whole(self.compared, self.missing, self.late)
 
 
 @dataclass(frozen=True)

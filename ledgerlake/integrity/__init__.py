@@ -6,12 +6,13 @@ the conservation tests inside a build (``dbt_project``), which keep a bad build 
 
 from ledgerlake.integrity._findings import FindingEvent, Findings, Merged, StoredFinding, Verification
 from ledgerlake.integrity._repair import RepairReport, proposed, repair
-from ledgerlake.integrity._report import Behind, Compared, Finding, Kind, Repair, Report, Step
+from ledgerlake.integrity._report import WRONG, Behind, Compared, Finding, Kind, Repair, Report, Step, completeness
 from ledgerlake.integrity._steps import STREAMS, Graph, Stream
 from ledgerlake.integrity._verify import verify
 
 __all__ = [
     "STREAMS",
+    "WRONG",
     "Behind",
     "Compared",
     "Finding",
@@ -27,6 +28,7 @@ __all__ = [
     "StoredFinding",
     "Stream",
     "Verification",
+    "completeness",
     "proposed",
     "repair",
     "verify",

@@ -21,7 +21,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from ledgerlake.errors import NotThere, UsageError
-from ledgerlake.integrity._report import Behind, Compared, Finding, Kind, Repair, Step
+from ledgerlake.integrity._report import WRONG, Behind, Compared, Finding, Kind, Repair, Step
 from ledgerlake.settings import Settings
 from ledgerlake.store import Store, audit
 
@@ -38,7 +38,6 @@ _STEPS: tuple[Step, ...] = get_args(Step)
 _LOCK = 0x1ED6E41A4F
 _AGED = dt.timedelta(days=3)
 _REPAIRS = 3
-_WRONG_RECORDS: frozenset[Kind] = frozenset({"missing", "unexpected", "duplicate", "mismatch"})
 
 
 @dataclass(frozen=True)
@@ -271,7 +270,7 @@ class Findings:
 
     def _severity(self, kind: Kind, money: Mapping[str, Decimal], age: dt.timedelta, repairs: int) -> Severity:
         """By what is wrong and the money at risk; older, or repaired again and again, is one higher each."""
-        level = 2 if kind in _WRONG_RECORDS else 1
+        level = 2 if kind in WRONG else 1
         if any(amount >= self._settings.severe_amount for amount in money.values()):
             level += 1
         level += (age >= _AGED) + (repairs >= _REPAIRS)

@@ -27,6 +27,9 @@ Kind = Literal[
 ]
 Step = Literal["source", "receipts", "raw", "staging", "intermediate", "marts", "published"]
 
+WRONG: frozenset[Kind] = frozenset({"missing", "unexpected", "duplicate", "mismatch"})
+"""The kinds that say that records were lost, made up or altered; the others say what could not be told."""
+
 SAMPLE = 1_000
 """How many of the records behind a finding are kept with it."""
 
@@ -117,6 +120,13 @@ class Compared:
     mismatched: int = 0
     late: int = 0
     excluded: int = 0
+
+
+def completeness(compared: int, missing: int, late: int) -> Decimal | None:
+    """Of a thousand records those that are where they should be, as `fct_verifications` has it; None where none was compared."""
+    if not compared:
+        return None
+    return (Decimal(compared - missing - late) * 1000 / compared).quantize(Decimal("0.001"))
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class Publisher:
                             if name in kept:
                                 lake.execute(f"drop table lake.{named(*name)}")
                                 _create(lake, name, shapes[name])
-                                _add(lake, name, kept[name])
+                                _add(lake, name, kept[name], older=True)
                             elif _make_table(lake, name, tables.get(name), shapes[name], whole=every):
                                 _delete(lake, name, replaced[name])
                             _add(lake, name, [file.path for file in own if file.rows])
@@ -131,7 +131,7 @@ class Publisher:
                             _delete(lake, name, replaced[name])
                         else:
                             _create(lake, name, table.columns)
-                        _add(lake, name, copies[name])
+                        _add(lake, name, copies[name], older=True)
 
             try:
                 commit(same)
@@ -343,11 +343,12 @@ def _damaged(lake: DuckDBPyConnection, replaced: Mapping[Name, Sequence[int | No
     return found
 
 
-def _add(lake: DuckDBPyConnection, name: Name, paths: Iterable[str]) -> None:
-    """Register files; those of before a column was added do not have it."""
+def _add(lake: DuckDBPyConnection, name: Name, paths: Iterable[str], *, older: bool = False) -> None:
+    """Register files. Those of an `older` build may be of before a column was added, and not have it; no other may."""
     for path in paths:
         lake.execute(
-            "call ducklake_add_data_files('lake', ?, ?, schema => ?, allow_missing => true)", [name[1], path, name[0]]
+            "call ducklake_add_data_files('lake', ?, ?, schema => ?, allow_missing => ?)",
+            [name[1], path, name[0], older],
         )
 
 

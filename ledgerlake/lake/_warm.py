@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import psycopg
+import structlog
 from duckdb import DuckDBPyConnection
 
 from ledgerlake.errors import LedgerlakeError
@@ -35,6 +37,8 @@ CHECK = 1.0
 
 FOLLOW = 2.0
 """Seconds after which a thread that follows the lake looks for a newer snapshot."""
+TRUSTED = 30.0
+"""Seconds for which readers take what that thread saw last to be the newest; then each looks for itself, and is told."""
 
 KEPT_ANSWERS = 64
 KEPT_ROWS = 20_000
@@ -42,12 +46,12 @@ KEPT_ROWS = 20_000
 
 Parameters = Sequence[object] | Mapping[str, object]
 
+_log = structlog.get_logger(__name__)
+
 _WORD = re.compile(r"[a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)?")
 
 _WARM = (
     "set parquet_metadata_cache = true",
-    "set enable_http_metadata_cache = true",
-    "set validate_external_file_cache = 'NO_VALIDATION'",
     "set httpfs_connection_caching = true",
     "set http_timeout = 5",
     "set http_retries = 1",
@@ -170,9 +174,14 @@ class LakeReader:
 
     def _follow(self, first: Callable[[Look], object]) -> None:
         while True:
-            # What goes wrong here goes wrong for the next reader, too, who is told.
-            with contextlib.suppress(LedgerlakeError), self._renewing:
-                self._renew(first)
+            try:
+                with self._renewing:
+                    self._renew(first)
+            except LedgerlakeError:
+                pass  # it goes wrong for the next reader, too, who is told
+            except (psycopg.Error, duckdb.Error) as error:
+                # A server that went in the middle of an answer: its message may name addresses.
+                _log.warning("the lake is not followed", error=type(error).__name__)
             if self._closed.wait(FOLLOW):
                 return
 
@@ -205,8 +214,8 @@ class LakeReader:
 
     def _kept(self, *, however_old: bool = False) -> "_Warm | None":
         with self._lock:
-            followed = self._following is not None
-            if self._warm is None or not (however_old or followed or time.monotonic() - self._checked < CHECK):
+            known_for = TRUSTED if self._following is not None else CHECK
+            if self._warm is None or not (however_old or time.monotonic() - self._checked < known_for):
                 return None
             self._warm.users += 1
             return self._warm

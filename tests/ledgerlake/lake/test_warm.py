@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 
 from ledgerlake.errors import ServerError
@@ -66,6 +67,54 @@ def test_a_thread_that_follows_shows_a_snapshot_once_what_was_asked_is_answered_
 
     assert (look.snapshot, found) == (second, ([(Decimal("2.00000001"),)], [(1,)]))
     assert waited == [(first, amounts)]
+
+
+def test_whoever_follows_outlives_a_server_that_goes_in_the_middle_of_an_answer(
+    press, where: Servers, settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_warm, "FOLLOW", 0.01)
+    gone, newest = threading.Event(), _warm.Catalog.newest
+
+    def interrupted(catalog: _warm.Catalog) -> int | None:
+        if threading.current_thread() is not threading.main_thread() and not gone.is_set():
+            gone.set()
+            raise psycopg.OperationalError("the connection is lost")
+        return newest(catalog)
+
+    press.publish(a={0: ONE})
+    reader = LakeReader(where, settings)
+    assert reader.rows("select count(*) from a") == [(1,)]
+    monkeypatch.setattr(_warm.Catalog, "newest", interrupted)
+    reader.follow(lambda _: None)
+    try:
+        assert gone.wait(10)
+        second = press.publish(a={0: ONE.replace("1.0", "2.0")})
+        for _ in range(2_000):
+            with reader.look() as look:
+                pass
+            if look.snapshot == second:
+                break
+            time.sleep(0.01)
+    finally:
+        reader.close()
+    assert look.snapshot == second
+
+
+def test_what_nobody_has_looked_at_for_long_is_not_taken_to_be_the_newest(
+    press, where: Servers, settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_warm, "TRUSTED", 0.0)
+    monkeypatch.setattr(_warm, "FOLLOW", 60.0)
+    press.publish(a={0: ONE})
+    reader = LakeReader(where, settings)
+    reader.follow(lambda _: None)
+    try:
+        reader.rows("select count(*) from a")
+        second = press.publish(a={0: ONE.replace("1.0", "2.0")})
+        with reader.look() as look:
+            assert look.snapshot == second
+    finally:
+        reader.close()
 
 
 def test_values_are_parameters_and_a_table_that_is_not_built_yet_is_empty(press, reader: LakeReader) -> None:
