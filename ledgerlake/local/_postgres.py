@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -47,7 +48,7 @@ def url(home: Path, state: State) -> str:
     return f"postgresql://ledgerlake:{password}@127.0.0.1:{state.ports['postgres']}/ledgerlake"
 
 
-def start(home: Path) -> State:
+def start(home: Path, before: Mapping[str, int]) -> State:
     """Start it, or adopt one that an earlier command left running.
 
     Raises:
@@ -60,7 +61,7 @@ def start(home: Path) -> State:
         _database(url(home, running))
         return running
     log = home / "postgres.log"
-    ports = _process.free_ports(["postgres"])
+    ports = _process.free_ports(["postgres"], before)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in _CONFIGURATION.items()]
     child = _process.spawn(
         [_binaries() / "postgres", "-D", data, "-p", str(ports["postgres"]), *options],

@@ -82,13 +82,25 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def free_ports(names: Sequence[str]) -> dict[str, int]:
-    """As many different free loopback ports as there are names."""
+def free_ports(names: Sequence[str], before: Mapping[str, int] | None = None) -> dict[str, int]:
+    """As many different free loopback ports as there are names.
+
+    Args:
+        before: the ports to take where they are free: those that whoever still uses the server knows.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in names]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+        found = {}
+        for name in names:
+            one = stack.enter_context(socket.socket())
+            try:
+                # Connections of the one that died linger on its port, and are nobody's.
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(("127.0.0.1", (before or {}).get(name, 0)))
+            except OSError:
+                one = stack.enter_context(socket.socket())
+                one.bind(("127.0.0.1", 0))
+            found[name] = one.getsockname()[1]
+        return found
 
 
 def spawn(

