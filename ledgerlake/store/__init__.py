@@ -1,8 +1,7 @@
 """The store: PostgreSQL with every raw record, the connections and what each sync did.
 
-Belongs here: the schema and its migrations, connections and their secrets, reading and marking state, and the audit
-log. Does not
-belong here: how records are merged (``ingest``) and what becomes of them (``lake``).
+Belongs here: the schema and its migrations, connections and their secrets, reading and marking state, the audit log.
+Does not belong here: how records are merged (``ingest``) and what becomes of them (``lake``).
 """
 
 from ledgerlake.store._audit import Act, audit, audit_log
