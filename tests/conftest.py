@@ -106,12 +106,17 @@ def shared_servers(shared: Path) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def _template(shared: Path, shared_servers: Servers) -> str:
-    """A migrated database, made once, that each test's database is a copy of."""
-    name = "template_store"
-    with locked(shared / "template.lock"), _admin(shared_servers) as connection:
+    """A migrated database that a session's own are copies of."""
+    return _template_of(shared, shared_servers, BUCKETS)
+
+
+def _template_of(shared: Path, where: Servers, buckets: int) -> str:
+    """A migrated database of so many buckets, made once, that each test's database is a copy of."""
+    name = f"template_store_{buckets}"
+    with locked(shared / "template.lock"), _admin(where) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            migrate(_database(shared_servers, name), buckets=BUCKETS)
+            migrate(_database(where, name), buckets=buckets)
     return name
 
 
@@ -150,9 +155,15 @@ def empty_postgres_url(shared_servers: Servers) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(shared_servers: Servers, _template: str) -> Iterator[str]:
-    """A database with an empty store of 4 buckets."""
-    yield from _fresh(shared_servers, _template)
+def buckets() -> int:
+    """How many buckets the test's store has. Where a test builds all of them, fewer cost less: it says so by its own."""
+    return BUCKETS
+
+
+@pytest.fixture
+def postgres_url(shared: Path, shared_servers: Servers, buckets: int) -> Iterator[str]:
+    """A database with an empty store."""
+    yield from _fresh(shared_servers, _template_of(shared, shared_servers, buckets))
 
 
 @pytest.fixture
@@ -168,7 +179,7 @@ def s3(shared_servers: Servers) -> S3:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, postgres_url: str, s3: S3) -> Settings:
+def settings(tmp_path: Path, postgres_url: str, s3: S3, buckets: int) -> Settings:
     """Settings that name this test's own database and prefix, as an operator's environment would."""
     return Settings(
         home=tmp_path / "home",
@@ -179,7 +190,7 @@ def settings(tmp_path: Path, postgres_url: str, s3: S3) -> Settings:
         aws_access_key_id=SecretStr(s3.access_key or ""),
         aws_secret_access_key=SecretStr(s3.secret_key or ""),
         aws_region=s3.region,
-        buckets=BUCKETS,
+        buckets=buckets,
     )
 
 

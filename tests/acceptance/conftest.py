@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from ledgerlake.lake import Lake
 from ledgerlake.local import S3, Servers
 from ledgerlake.settings import Settings
-from ledgerlake.store import Store, Vault, migrate
+from ledgerlake.store import Store, Vault
 from sandbox import Clock, Server, World
 from tests.fork import Child, Fork
 
@@ -128,10 +128,9 @@ class Platform:
 
 
 @pytest.fixture
-def postgres_url(empty_postgres_url: str) -> str:
-    """A store of two buckets: whole days are of all buckets anyway, and cost the more the more there are."""
-    migrate(empty_postgres_url, buckets=2)
-    return empty_postgres_url
+def buckets() -> int:
+    """Two: each day builds all of them."""
+    return 2
 
 
 @pytest.fixture

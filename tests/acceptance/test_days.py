@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-DAYS = int(os.environ.get("DAYS", "3"))
+DAYS = int(os.environ.get("DAYS", "2"))
 
 
 @pytest.mark.slow

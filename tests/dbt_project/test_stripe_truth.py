@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+import pytest
 
 import sandbox
 from connectors import PROVIDERS
@@ -17,6 +18,12 @@ from ledgerlake.store import Store, Vault
 TODAY = dt.date(2026, 3, 1)
 _AMOUNTS = {"invoices": "total"}
 _FACTS = ("charges", "refunds", "payouts", "invoices", "balance_transactions", "subscriptions")
+
+
+@pytest.fixture
+def buckets() -> int:
+    """Two: what is built is built of all of them."""
+    return 2
 
 
 def test_the_marts_of_billing_equal_the_sandboxes_truth_for_each_business_and_currency(

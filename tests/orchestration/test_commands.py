@@ -27,6 +27,12 @@ LOADED = ("orchestration.daily", "orchestration.definitions", "orchestration.ter
 
 
 @pytest.fixture
+def buckets() -> int:
+    """Two: what is built is built of all of them."""
+    return 2
+
+
+@pytest.fixture
 def command(
     settings: Settings, environment: Callable[[Settings], dict[str, str]], fork: Fork, parsed: Path, shared: Path
 ) -> Command:
@@ -64,7 +70,7 @@ def test_a_pass_ends_with_one_json_object_and_its_run_is_in_the_persistent_insta
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["outcome"], summary["connections"], summary["errors"]) == ("done", {"done": 1}, [])
-    assert summary["built"]["buckets"] == [0, 1, 2, 3]
+    assert summary["built"]["buckets"] == [0, 1]
     assert summary["tables"]["fct_transactions"] > 0
     with psycopg.connect(postgres_url) as connection:
         runs = connection.execute("SELECT run_id, status FROM dagster.runs").fetchall()

@@ -38,6 +38,12 @@ SYNCED, OURS, HOLDERS = "synced_at$", "(_at|_since)$", {"dim_customers", "dim_co
 SENDERS = ("plaid", "stripe", "teller", "tink")
 
 
+@pytest.fixture
+def buckets() -> int:
+    """Two: what is built is built of all of them."""
+    return 2
+
+
 def tell(store: Store, provider: str, event: Event) -> None:
     async def kept() -> None:
         async with await AsyncConnection.connect(store.postgres_url, autocommit=True) as postgres:
