@@ -47,6 +47,8 @@ def ask(settings: Settings, postgres_url: str, s3: S3, store: Store) -> Iterator
         runner.run(lifespan.__aexit__(None, None, None))
 
 
+# The threads of psycopg's pools draw from `random`, too, and Hypothesis takes that for the strategy's doing.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 def test_no_request_makes_a_fault(ask: Ask) -> None:
     operations = [one.ok() for one in schemathesis.openapi.from_dict(document()).get_all_operations()]
     assert len(operations) == sum(len(methods) for methods in document()["paths"].values())
